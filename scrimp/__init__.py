@@ -1,0 +1,113 @@
+"""Scrimp trains the most accurate image classifier that a budget can buy, and shows what it cost.
+
+    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, serve
+
+and `fit` does all of it within a budget.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from scrimp.errors import ScrimpError
+
+if TYPE_CHECKING:
+    from scrimp.batches import Preparation, Prepared, prepare
+    from scrimp.cost import Cost
+    from scrimp.fit import Budget, fit
+    from scrimp.images import Images, ImageSource, find_images
+    from scrimp.meter import Run, load_run, load_runs, measure
+    from scrimp.models import MODELS, build
+    from scrimp.models.saved import load_model
+    from scrimp.plan import Plan, read_plan
+    from scrimp.report import write_report
+    from scrimp.serving import serve
+    from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
+    from scrimp.sweep import sweep, vary
+    from scrimp.tradeoff import Chosen, compare
+    from scrimp.training import Recipe, Trained, train
+
+# Imported when first used: `import scrimp` takes milliseconds, not the seconds that torch takes.
+_HOME = {
+    "Preparation": "batches",
+    "Prepared": "batches",
+    "prepare": "batches",
+    "Cost": "cost",
+    "Budget": "fit",
+    "fit": "fit",
+    "Images": "images",
+    "ImageSource": "images",
+    "find_images": "images",
+    "Run": "meter",
+    "load_run": "meter",
+    "load_runs": "meter",
+    "measure": "meter",
+    "MODELS": "models",
+    "build": "models",
+    "load_model": "models.saved",
+    "Plan": "plan",
+    "read_plan": "plan",
+    "write_report": "report",
+    "serve": "serving",
+    "Distillation": "subset",
+    "Distilled": "subset",
+    "Selected": "subset",
+    "Selection": "subset",
+    "distill": "subset",
+    "select": "subset",
+    "sweep": "sweep",
+    "vary": "sweep",
+    "Chosen": "tradeoff",
+    "compare": "tradeoff",
+    "Recipe": "training",
+    "Trained": "training",
+    "train": "training",
+}
+
+__all__ = [
+    "MODELS",
+    "Budget",
+    "Chosen",
+    "Cost",
+    "Distillation",
+    "Distilled",
+    "ImageSource",
+    "Images",
+    "Plan",
+    "Preparation",
+    "Prepared",
+    "Recipe",
+    "Run",
+    "ScrimpError",
+    "Selected",
+    "Selection",
+    "Trained",
+    "build",
+    "compare",
+    "distill",
+    "find_images",
+    "fit",
+    "load_model",
+    "load_run",
+    "load_runs",
+    "measure",
+    "prepare",
+    "read_plan",
+    "select",
+    "serve",
+    "sweep",
+    "train",
+    "vary",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'scrimp' has no attribute '{name}'")
+    return getattr(import_module(f"scrimp.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,78 @@
+"""Changes to training images that keep their label: one table of names, each a function of a whole batch.
+
+The names are wanted before PyTorch is (to check a recipe), so each function imports it for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from scrimp.errors import SettingError, UnknownName
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Augmentation: TypeAlias = "Callable[[Tensor, Generator], Tensor]"
+"""Takes uint8 (n, 3, h, w) and a generator on the CPU; returns the same shape and dtype."""
+
+
+def shift(pixels: Tensor, generator: Generator) -> Tensor:
+    """Moves each image by up to an eighth of its side, reflecting at the border (a padded random crop)."""
+    import torch
+
+    n, _, height, width = pixels.shape
+    rows = _reflected(_offsets(n, height, generator), height)
+    columns = _reflected(_offsets(n, width, generator), width)
+    moved = torch.empty_like(pixels)
+    for i in range(n):
+        moved[i] = pixels[i].index_select(1, rows[i]).index_select(2, columns[i])
+    return moved
+
+
+def mirror(pixels: Tensor, generator: Generator) -> Tensor:
+    """Flips half of the images left to right."""
+    import torch
+
+    chosen = torch.rand(len(pixels), generator=generator) < 0.5
+    flipped = pixels.clone()
+    flipped[chosen] = pixels[chosen].flip(3)
+    return flipped
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"shift": shift, "mirror": mirror}
+"""Every augmentation by name; "basic" stands for "shift,mirror", or "shift" where a mirror image changes label."""
+
+
+def augmentations(names: str, *, mirror_ok: bool = True) -> list[Augmentation]:
+    """The functions that a recipe's `augment` names, in its order.
+
+    Raises `UnknownName` for a name that the table does not hold, `SettingError` for "mirror" where a mirrored
+    image changes its label.
+    """
+    if names == "none":
+        return []
+    if names == "basic":
+        return [shift, mirror] if mirror_ok else [shift]
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in AUGMENTATIONS:
+            raise UnknownName("augmentation", name, [*AUGMENTATIONS, "none", "basic"])
+    if "mirror" in wanted and not mirror_ok:
+        raise SettingError(f"augment='{names}' mirrors, but a mirrored image of this set changes its label.")
+    return [AUGMENTATIONS[name] for name in wanted]
+
+
+def _offsets(n: int, side: int, generator: Generator) -> Tensor:
+    import torch
+
+    reach = side // 8
+    return torch.randint(-reach, reach + 1, (n, 1), generator=generator)
+
+
+def _reflected(offsets: Tensor, side: int) -> Tensor:
+    """Indices (n, side) of the source pixels after a shift, folded back at both borders."""
+    import torch
+
+    index = (torch.arange(side) + offsets).abs()
+    return torch.where(index >= side, 2 * (side - 1) - index, index)

@@ -1,0 +1,240 @@
+"""Finds labelled images, whatever holds them, and cuts the test split off before anything can see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scrimp import store
+from scrimp.cost import Stopwatch, shared_sensor
+from scrimp.errors import ImageError, NotFound, SettingError
+from scrimp.images.fingerprint import fingerprint
+from scrimp.images.folder import read_folder
+from scrimp.images.found import Found
+from scrimp.images.kinds import SPLITS, Images, ImageSource, LeftOut
+from scrimp.images.manifest import is_manifest_name, read_manifest
+from scrimp.images.named import NAMED, read_named
+from scrimp.images.split import divide, keep_per_class, promote_val
+
+
+def find_images(
+    source: str | Path | ImageSource,
+    *,
+    classes: int | None = None,
+    min_per_class: int | None = None,
+    per_class: int | None = None,
+    val_fraction: float = 0.15,
+    test_fraction: float = 0.15,
+    split_seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> Images:
+    """The labelled images of a folder, manifest or named data set, divided into train, val and test.
+
+    source: a folder of class folders (or of train, val and test folders of these), a CSV or Parquet manifest
+    with columns path, label and optionally split, or a name such as "digits" or "cifar10"; folders and
+    manifests may be at a URI. The other arguments are those of `ImageSource`, which can be given instead.
+    Splits that came with the data are kept; what is missing is cut off by class, the same on every machine.
+
+    Raises `NotFound` where the source leads nowhere, `ImageError` where it is not a set of labelled images,
+    `SettingError` for impossible settings. Nothing is decoded. Cost: one stat per file, and one hash of
+    each name; reading the pixels for data sets that live in memory.
+
+    >>> images = find_images("digits")
+    >>> len(images), len(images.classes)
+    (1797, 10)
+    """
+    wanted = _settings(
+        source,
+        {
+            "classes": classes,
+            "min_per_class": min_per_class,
+            "per_class": per_class,
+            "val_fraction": val_fraction,
+            "test_fraction": test_fraction,
+            "split_seed": split_seed,
+            "data_dir": None if data_dir is None else str(data_dir),
+        },
+    )
+    with Stopwatch(shared_sensor()) as watch:
+        table = _tabulate(_read(wanted), wanted)
+        table = _drop_classes(table, wanted)
+        table = _thin(table, wanted)
+        images = _divided(table, wanted)
+    return replace(images, cost=watch.cost)
+
+
+def _settings(source: str | Path | ImageSource, given: dict[str, Any]) -> ImageSource:
+    if not isinstance(source, ImageSource):
+        return ImageSource(source=str(source), **given)
+    defaults = ImageSource.model_fields
+    twice = [name for name, value in given.items() if value != defaults[name].default]
+    if twice:
+        raise SettingError(
+            f"{twice[0]}={given[twice[0]]} is given beside an ImageSource, which says "
+            f"{twice[0]}={getattr(source, twice[0])}: set it there, with source.but({twice[0]}=…)."
+        )
+    return source
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read(wanted: ImageSource) -> Found:
+    source = wanted.source
+    path = source if store.is_uri(source) else str(Path(source).expanduser())
+    if store.is_folder(path):
+        found = read_folder(path)
+        if source in NAMED:
+            found.notes.append(f"'{source}' is read as the folder of that name, not as the data set.")
+        return found
+    if store.describe(path) is not None:
+        if is_manifest_name(path):
+            return read_manifest(path)
+        raise ImageError(f"'{source}' is a file, but neither a CSV nor a Parquet manifest (columns path,label).")
+    if source in NAMED:
+        return read_named(source, wanted.data_dir)
+    raise NotFound(_nothing_called(source))
+
+
+def _nothing_called(source: str) -> str:
+    nearest = get_close_matches(source.lower().replace("_", "-"), NAMED, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return (
+        f"No folder, manifest or data set called '{source}'.{hint} Give a folder of class folders, a .csv or "
+        f".parquet manifest (path,label), or one of: {', '.join(NAMED)}."
+    )
+
+
+# ---------------------------------------------------------------- from what was found to what is used
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Found images, sorted by key: `found` holds the rest, `rows` which of its entries are left."""
+
+    found: Found
+    rows: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    given: npt.NDArray[np.str_]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        return [self.found.keys[row] for row in self.rows]
+
+    def only(self, chosen: npt.NDArray[np.int64]) -> _Table:
+        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], given=self.given[chosen])
+
+
+def _tabulate(found: Found, wanted: ImageSource) -> _Table:
+    classes = sorted(set(found.labels))
+    if len(classes) < 2:
+        raise ImageError(_one_class(found, wanted.source))
+    number = {name: index for index, name in enumerate(classes)}
+    rows = np.array(sorted(range(len(found.keys)), key=found.keys.__getitem__), dtype=np.int64)
+    given, note = promote_val(np.array(found.given, dtype="<U5"))
+    labels = np.array([number[name] for name in found.labels], dtype=np.int64)
+    if "train" not in given and "" not in given:
+        have = " and ".join(sorted(set(found.given)))
+        raise ImageError(f"'{wanted.source}' has no images to train on: all {len(rows):,} are in {have}.")
+    return _Table(
+        found=found,
+        rows=rows,
+        labels=labels[rows],
+        given=given[rows],
+        classes=tuple(classes),
+        notes=(*found.notes, *([note] if note else [])),
+        left_out=tuple(found.left_out),
+    )
+
+
+def _drop_classes(table: _Table, wanted: ImageSource) -> _Table:
+    """Keeps the classes that are large enough, then the largest; a given test split is not counted."""
+    if wanted.classes is None and wanted.min_per_class is None:
+        return table
+    counts = np.bincount(table.labels[table.given != "test"], minlength=len(table.classes))
+    least = wanted.min_per_class or 1
+    kept = [n for n in range(len(table.classes)) if counts[n] >= least]
+    reasons = dict.fromkeys(range(len(table.classes)), f"fewer than {least:,} images")
+    limit = wanted.classes or 2
+    if len(kept) < limit:
+        enough = f" with at least {least:,} images outside test" if wanted.min_per_class else ""
+        asked = f"{wanted.classes} were asked for" if wanted.classes else "at least 2 are needed"
+        raise ImageError(f"'{wanted.source}' has {len(kept):,} of {len(table.classes):,} classes{enough}, but {asked}.")
+    if wanted.classes is not None:
+        reasons |= dict.fromkeys(kept, f"not among the {wanted.classes:,} largest classes")
+        kept = sorted(sorted(kept, key=lambda n: (-counts[n], table.classes[n]))[: wanted.classes])
+    renumber = np.full(len(table.classes), -1)
+    renumber[kept] = np.arange(len(kept))
+    dropped = [LeftOut(table.classes[n], reasons[n]) for n in np.flatnonzero(renumber < 0).tolist()]
+    remaining = table.only(np.flatnonzero(renumber[table.labels] >= 0))
+    return replace(
+        remaining,
+        labels=renumber[remaining.labels],
+        classes=tuple(table.classes[n] for n in kept),
+        left_out=(*table.left_out, *dropped),
+    )
+
+
+def _thin(table: _Table, wanted: ImageSource) -> _Table:
+    if wanted.per_class is None:
+        return table
+    kept = keep_per_class(table.keys, table.labels, table.given, wanted.per_class, wanted.split_seed)
+    if len(kept) == len(table.rows):
+        return table
+    note = f"per_class={wanted.per_class:,} keeps {len(kept):,} of {len(table.rows):,} images."
+    return replace(table.only(kept), notes=(*table.notes, note))
+
+
+def _divided(table: _Table, wanted: ImageSource) -> Images:
+    keys = table.keys
+    splits = divide(
+        keys,
+        table.labels,
+        table.given,
+        val_fraction=wanted.val_fraction,
+        test_fraction=wanted.test_fraction,
+        seed=wanted.split_seed,
+    )
+    items = tuple(table.found.items[row] for row in table.rows)
+    stamps = [table.found.stamps[row] for row in table.rows]
+    pixels = [fingerprint(item) for item in items if isinstance(item, np.ndarray)]
+    return Images(
+        source=wanted,
+        items=items,
+        keys=tuple(keys),
+        labels=table.labels,
+        splits=splits,
+        classes=table.classes,
+        left_out=table.left_out,
+        notes=(*table.notes, *_empty_splits(table, splits)),
+        mirror_ok=table.found.mirror_ok,
+        fingerprint=fingerprint(keys, stamps, pixels, table.labels, splits, table.classes),
+    )
+
+
+def _empty_splits(table: _Table, splits: npt.NDArray[np.str_]) -> list[str]:
+    notes = []
+    for split in SPLITS:
+        counts = np.bincount(table.labels[splits == split], minlength=len(table.classes))
+        names = [table.classes[n] for n in np.flatnonzero(counts == 0)]
+        if names:
+            told = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
+            notes.append(f"{len(names):,} of {len(table.classes):,} classes have no image in {split}: {told}.")
+    return notes
+
+
+def _one_class(found: Found, source: str) -> str:
+    name, count = Counter(found.labels).most_common(1)[0]
+    below = {key.split("/")[1] for key in found.keys if key.count("/") > 1}
+    nested = len(below) > 1 and not any(found.given)
+    hint = f" Did you mean '{store.join(source, name)}', which holds {len(below):,} folders?" if nested else ""
+    return f"'{source}' holds one class, '{name}' ({count:,} images): a classifier needs at least 2.{hint}"

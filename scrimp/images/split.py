@@ -1,0 +1,89 @@
+"""Cuts off the images that nothing may learn or choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from scrimp.images.fingerprint import hash_ranks
+
+Labels = npt.NDArray[np.int64]
+Splits = npt.NDArray[np.str_]
+
+
+def promote_val(given: Splits) -> tuple[Splits, str | None]:
+    """Given splits (n,), "" where undecided; where val came without a test split, val becomes the test split.
+
+    So ImageNet's figures are reported, and so nothing is chosen on what is reported.
+    """
+    if "val" not in given or "test" in given:
+        return given, None
+    note = "The data bring val but no test split: their val is the test split here, and val is cut from train."
+    return np.where(given == "val", "test", given), note
+
+
+def divide(
+    keys: Sequence[str],
+    labels: Labels,
+    given: Splits,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> Splits:
+    """The split of each image, (n,): "train", "val" or "test"; a split that came with the data stays.
+
+    What is missing is cut from the rest, class by class. The order is that of a hash of each key, so
+    it is the same on every machine, and another image moves at most one of its class over each border.
+    Test is taken from the low end of the order and val from the high end, so that no image ever moves
+    between those two. Cost: a few seconds per million images.
+    """
+    splits = np.where(given == "", "train", given).astype("<U5")
+    cut_test, cut_val = "test" not in given, "val" not in given
+    free = np.flatnonzero(splits == "train")
+    if not free.size or not (cut_test or cut_val):
+        return splits
+    for rows in ordered_by_class(keys, labels, free, salt=str(seed)):
+        n_val, n_test = sizes(len(rows), val_fraction * cut_val, test_fraction * cut_test)
+        splits[rows[:n_test]] = "test"
+        splits[rows[len(rows) - n_val :]] = "val"
+    return splits
+
+
+def sizes(n: int, val_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """How many of a class's n images go to val and to test; a fraction of 0 takes none.
+
+    Each split that is wanted gets at least one, but train comes first, then val: a class of one image
+    is only trained on, a class of two has no test image.
+    """
+    n_val = min(_at_least_one(n, val_fraction), n - 1)
+    n_test = min(_at_least_one(n, test_fraction), n - 1 - n_val)
+    if n_test < 1 <= n_val - 1 and test_fraction:  # val took all there was to take
+        n_val, n_test = n_val - 1, 1
+    return n_val, n_test
+
+
+def keep_per_class(keys: Sequence[str], labels: Labels, splits: Splits, keep: int, seed: int) -> Labels:
+    """Ascending rows with at most `keep` images a class; a test split that came with the data stays whole.
+
+    A larger `keep` extends a smaller one.
+    """
+    free = np.flatnonzero(splits != "test")
+    kept = [rows[:keep] for rows in ordered_by_class(keys, labels, free, salt=f"keep/{seed}")]
+    return np.sort(np.concatenate([np.flatnonzero(splits == "test"), *kept]))
+
+
+def ordered_by_class(keys: Sequence[str], labels: Labels, rows: Labels, salt: str) -> list[Labels]:
+    """The rows of each class in turn, ordered by a hash of their keys."""
+    if not len(rows):
+        return []
+    ranks = hash_ranks([keys[row] for row in rows], salt)
+    order = np.lexsort((ranks, labels[rows]))
+    borders = np.flatnonzero(np.diff(labels[rows][order])) + 1
+    return np.split(rows[order], borders)
+
+
+def _at_least_one(n: int, fraction: float) -> int:
+    return max(1, int(n * fraction + 0.5)) if fraction else 0

@@ -1,0 +1,305 @@
+"""What a trained model is worth and what it took: accuracy, seconds, watt-hours, dollars, megabytes, milliseconds."""
+
+from __future__ import annotations
+
+import io
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+import psutil
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from scrimp.batches import Prepared
+from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
+from scrimp.errors import ImageError, NotFound
+from scrimp.images import LeftOut
+from scrimp.images.kinds import SPLITS, Split
+from scrimp.plan import Plan
+from scrimp.settings import to_toml
+from scrimp.store import write_whole
+from scrimp.subset import Selected
+from scrimp.training import Epoch
+
+if TYPE_CHECKING:
+    from scrimp.models import Classifier
+    from scrimp.training import Trained
+
+Status = Literal["finished", "stopped early", "out of time", "interrupted", "failed"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scores(_Record):
+    """How well a model does on one split of n images.
+
+    top1, macro_f1: 0 to 1. per_class: recall of each class, None for a class without images in this split.
+    confusion: rows are true classes, columns predicted ones, in the order of `Run.classes`.
+    """
+
+    n: int
+    top1: float
+    macro_f1: float
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Size(_Record):
+    """parameters: numbers learnt; mb: bytes of the weights / 1e6; macs: multiply-adds for one image."""
+
+    parameters: int
+    mb: float
+    macs: int | None
+
+
+class Speed(_Record):
+    """ms_per_image: median latency at batch 1; images_per_second: at batch 32; device: where it was measured."""
+
+    ms_per_image: float
+    images_per_second: float
+    device: str
+
+
+class Run(_Record):
+    """Everything known about one trained model: what was asked, what came out, what it cost, where it ran.
+
+    costs: a bill per stage ("read", "select", "prepare", "train", "measure"), `cost` their sum.
+    shared: the stages whose bill this run shares with others (a pack made once, used many times).
+    val chooses; test only reports. notes: what the user should know (fallbacks, guesses, missing sensors).
+    folder: where it lies on disk, with its weights; not written into the file itself.
+    """
+
+    plan: Plan
+    status: Status
+    reason: str = ""
+    classes: tuple[str, ...]
+    image_counts: dict[str, int]
+    fingerprint: str
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    history: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    val: Scores | None = None
+    test: Scores | None = None
+    size: Size | None = None
+    speed: Speed | None = None
+    peak_memory_mb: float | None = None
+    peak_gpu_memory_mb: float | None = None
+    costs: dict[str, Cost]
+    shared: tuple[str, ...] = ()
+    machine: dict[str, str]
+    versions: dict[str, str]
+    date: str
+    folder: str | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """The whole bill."""
+        return sum(self.costs.values(), FREE)
+
+    @property
+    def examples_jpg(self) -> bytes | None:
+        """A JPEG contact sheet of training images, one row a class in the order of `classes`, if there is one."""
+        path = Path(self.folder) / "examples.jpg" if self.folder else None
+        return path.read_bytes() if path and path.is_file() else None
+
+    def save(self, folder: Path) -> Self:
+        """Writes `result.json` (whole or not at all) and returns the run as it now lies in `folder`."""
+        text = self.model_copy(update={"folder": None}).model_dump_json(indent=1)
+        write_whole(folder / "result.json", text.encode())
+        return self.model_copy(update={"folder": str(folder)})
+
+
+def load_run(folder: str | Path) -> Run:
+    """A run from its folder. Raises `NotFound` without a result, `ImageError` when it cannot be read."""
+    path = Path(folder) / "result.json"
+    try:
+        run = Run.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise NotFound(
+            f"No run in '{folder}': there is no result.json. Run folders lie below 'runs/'."
+        ) from None
+    except ValueError as error:
+        raise ImageError(f"'{path}' is not a result this version can read: {error}") from None
+    return run.model_copy(update={"folder": str(Path(folder).resolve())})
+
+
+def load_runs(*folders: str | Path) -> list[Run]:
+    """Every run in or below the folders, each once, in the order of their paths; none is an empty list."""
+    found = {path.parent.resolve() for folder in folders for path in Path(folder).rglob("result.json")}
+    runs = [load_run(folder) for folder in sorted(found)]
+    return list({(run.plan.name, run.date): run for run in runs}.values())  # "best" may be a copy of one
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def measure(trained: Trained, *, usd_per_hour: float | None = None, test: bool = True) -> Run:
+    """Scores a trained model on val and test, times it, weighs it, adds up the bill and saves the run.
+
+    usd_per_hour: what the machine costs; without it dollars stay unknown. test: False leaves the test split unread,
+    for a run that may yet be dropped. Writes result.json, plan.toml and examples.jpg into the run's folder.
+    Cost: one forward pass per val and test image, about two seconds of timing.
+    """
+    ready, model = trained.ready, trained.model
+    with Stopwatch(shared_sensor()) as watch:
+        val = _scores(model, ready, "val")
+        tested = _scores(model, ready, "test") if test else None
+        size, speed = _size(model, ready.image_px), _speed(model, ready)
+    images = ready.images
+    costs = {
+        "read and select": images.cost,
+        "prepare": ready.cost,
+        "train": trained.cost,
+        "measure": watch.cost,
+    }
+    run = Run(
+        plan=_plan_of(trained),
+        status=trained.status,
+        reason=trained.reason,
+        classes=images.classes,
+        image_counts={split: len(images.rows(split)) for split in SPLITS},
+        fingerprint=images.fingerprint,
+        left_out=images.left_out,
+        notes=images.notes + trained.notes + _oddities(ready),
+        history=trained.history,
+        best_epoch=trained.best_epoch,
+        val=val,
+        test=tested,
+        size=size,
+        speed=speed,
+        peak_memory_mb=trained.peak_memory_mb,
+        peak_gpu_memory_mb=trained.peak_gpu_memory_mb,
+        costs={stage: cost.priced(usd_per_hour) for stage, cost in costs.items()},
+        shared=("read and select", "prepare"),
+        machine=machine(),
+        versions=versions(),
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_whole(trained.folder / "plan.toml", to_toml(run.plan).encode())
+    write_whole(trained.folder / "examples.jpg", _contact_sheet(ready))
+    return run.save(trained.folder)
+
+
+def _plan_of(trained: Trained) -> Plan:
+    images = trained.ready.images
+    return Plan(
+        images=images.source,
+        selection=images.selection if isinstance(images, Selected) else None,
+        preparation=trained.ready.preparation,
+        recipe=trained.recipe,
+    )
+
+
+def _scores(model: Classifier, ready: Prepared, split: Split) -> Scores | None:
+    """Top-1, macro-F1 and the confusion matrix on a split; None for a split without images."""
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    from scrimp.training.evaluate import predict
+
+    rows = ready.images.rows(split)
+    if not len(rows):
+        return None
+    truth = ready.images.labels[rows]
+    guess = predict(model, ready, rows).argmax(1).numpy()
+    every = np.arange(len(ready.images.classes))
+    confusion = confusion_matrix(truth, guess, labels=every)
+    present = np.unique(truth)
+    totals = confusion.sum(axis=1)
+    recalls = [float(confusion[i, i] / totals[i]) if totals[i] else None for i in every]
+    return Scores(
+        n=len(rows),
+        top1=float((truth == guess).mean()),
+        macro_f1=float(f1_score(truth, guess, labels=present, average="macro", zero_division=0)),
+        per_class=tuple(recalls),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def _size(model: Classifier, image_px: int) -> Size:
+    from scrimp.models import macs, size_mb
+
+    parameters = sum(p.numel() for p in model.parameters())
+    return Size(parameters=parameters, mb=size_mb(model), macs=macs(model, image_px))
+
+
+def _speed(model: Classifier, ready: Prepared) -> Speed:
+    """Median of repeated forward passes on the device it was trained on, after a warm-up."""
+    import torch
+
+    device = next(model.parameters()).device
+    first = np.arange(32) % len(ready.images)
+    pixels = torch.from_numpy(ready.pixels[first]).permute(0, 3, 1, 2).to(device)
+    model.eval()
+    with torch.inference_mode():
+        one = _median_seconds(lambda: model(pixels[:1]).cpu(), times=20, at_most_s=0.3)
+        many = _median_seconds(lambda: model(pixels).cpu(), times=5, at_most_s=0.3)
+    return Speed(ms_per_image=one * 1000, images_per_second=len(pixels) / many, device=str(device))
+
+
+def _median_seconds(work: Callable[[], object], *, times: int, at_most_s: float) -> float:
+    work()
+    seconds: list[float] = []
+    while len(seconds) < times and sum(seconds) < at_most_s:
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+def _oddities(ready: Prepared) -> tuple[str, ...]:
+    return tuple(f"{count:,} images: {what}" for what, count in sorted(ready.oddities.items()))
+
+
+def _contact_sheet(ready: Prepared, *, columns: int = 6, most_classes: int = 20, px: int = 96) -> bytes:
+    """JPEG of training images, one row a class in the order of the classes."""
+    images = ready.images
+    shown = min(len(images.classes), most_classes)
+    sheet = Image.new("RGB", (columns * px, shown * px), (255, 255, 255))
+    train = images.rows("train")
+    for label in range(shown):
+        for column, row in enumerate(train[images.labels[train] == label][:columns]):
+            tile = Image.fromarray(ready.pixels[row]).resize((px, px))
+            sheet.paste(tile, (column * px, label * px))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def machine() -> dict[str, str]:
+    """What this ran on: processor, cores, memory, GPU, system."""
+    import torch
+
+    facts = {
+        "processor": _processor(),
+        "cores": f"{psutil.cpu_count()}",
+        "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
+        "system": platform.platform(),
+    }
+    if torch.cuda.is_available():
+        facts["gpu"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on."""
+    names = ("scrimp", "torch", "torchvision", "timm", "numpy", "pillow", "codecarbon")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()

@@ -1,0 +1,326 @@
+"""The charts, as plain plotly dictionaries.
+
+Colours are written as CSS variables ("var(--c0)"), which the page fills in for light, dark and print.
+Every text that comes from data is escaped, because plotly reads a little HTML in its texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+from scrimp.meter import Run
+from scrimp.report import words
+from scrimp.tradeoff import AXES, Axis, Candidate, Chosen, Spread, learning_seconds
+
+Figure = dict[str, Any]
+
+COLOURS = 8
+"""Candidates with a colour of their own; the rest are grey."""
+
+NUMBERED = 20
+"""Up to so many candidates, each point of the front chart carries its number; beyond, only the front does."""
+
+SMALL_MATRIX = 12
+"""Up to so many classes, the cells of a confusion matrix show their counts."""
+
+NAMED_MATRIX = 45
+"""Up to so many classes, a confusion matrix names its rows and columns."""
+
+LARGEST_MATRIX = 150
+"""Beyond so many classes a matrix cannot be read: the worst `WORST` classes are drawn instead."""
+
+WORST = 60
+
+
+def charts(chosen: Chosen) -> dict[str, Figure]:
+    """Every chart of the page by name: `front-<axis>`, `curves-epochs`, `curves-seconds`, `confusion`."""
+    figures = {f"front-{axis}": front(chosen, axis) for axis in known_axes(chosen)}
+    if any(run.history for candidate in chosen.candidates for run in candidate.runs):
+        figures["curves-epochs"] = curves(chosen, "epoch", lambda run: [e.epoch for e in run.history])
+        figures["curves-seconds"] = curves(chosen, "seconds of training", learning_seconds)
+    figures["confusion"] = confusion(chosen)
+    return figures
+
+
+def known_axes(chosen: Chosen) -> list[str]:
+    """The costs that are known for at least one candidate."""
+    return [axis for axis in AXES if any(c.costs[axis] is not None for c in chosen.candidates)]
+
+
+def colour(rank: int) -> str:
+    """The colour of the candidate with this place, counted from 0."""
+    return f"var(--c{rank})" if rank < COLOURS else "var(--rest)"
+
+
+# ---------------------------------------------------------------- accuracy against cost
+
+
+def front(chosen: Chosen, axis: str) -> Figure:
+    """Accuracy against one cost: the front as a step line, val as full and test as hollow markers."""
+    points = _Points(chosen, axis)
+    many = len(chosen.candidates) > NUMBERED
+    data = [_front_line(chosen, axis), points.test(hidden=many), points.val(many), points.winner()]
+    figure = _figure(data, AXES[axis].title, "accuracy")
+    figure["layout"]["xaxis"].update(_cost_ticks(points.x, AXES[axis]))
+    figure["layout"]["yaxis"].update(_SHARE)
+    return figure
+
+
+class _Points:
+    """The candidates whose cost on this axis is known, with all that their markers need."""
+
+    def __init__(self, chosen: Chosen, axis: str) -> None:
+        placed = [(rank, c, cost.mean) for rank, c in enumerate(chosen.candidates) if (cost := c.costs[axis])]
+        self.chosen = chosen
+        self.ranks = [rank for rank, _, _ in placed]
+        self.candidates = [candidate for _, candidate, _ in placed]
+        self.x = [x for _, _, x in placed]
+        self.on_front = [candidate in chosen.front[axis] for candidate in self.candidates]
+        self.colours = [colour(rank) for rank in self.ranks]
+        self.hover = [_hover(rank, candidate) for rank, candidate in zip(self.ranks, self.candidates, strict=True)]
+
+    def val(self, many: bool) -> Figure:
+        """Full markers with the candidate's number in them; small ones without it where there are too many."""
+        shown = [on or not many for on in self.on_front]
+        marker = {
+            "size": [20 if s else 8 for s in shown],
+            "color": self.colours,
+            "line": {"width": 1, "color": "var(--card)"},
+            "opacity": 1,
+        }
+        text = [str(rank + 1) if s else "" for rank, s in zip(self.ranks, shown, strict=True)]
+        trace = self._markers("val (chosen on this)", [c.val for c in self.candidates], marker)
+        return {**trace, "mode": "markers+text", "text": text, "textfont": {"color": "var(--on-colour)", "size": 11}}
+
+    def test(self, *, hidden: bool) -> Figure:
+        """Hollow markers, for those that were tested."""
+        marker = {"symbol": "circle-open", "size": 11, "color": self.colours, "line": {"width": 2}}
+        trace = self._markers("test (only reported)", [c.test for c in self.candidates], marker)
+        return {**trace, "mode": "markers", "visible": "legendonly" if hidden else True}
+
+    def winner(self) -> Figure:
+        """A ring around the winner."""
+        place = [i for i, c in enumerate(self.candidates) if c is self.chosen.winner]
+        return {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "winner",
+            "x": [self.x[i] for i in place],
+            "y": [self.candidates[i].val.mean for i in place],
+            "marker": {
+                "symbol": "circle-open",
+                "size": 30,
+                "color": "var(--ink)",
+                "line": {"width": 2.5, "color": "var(--ink)"},
+            },
+            "hoverinfo": "skip",
+            "showlegend": bool(place),
+        }
+
+    def _markers(self, name: str, spreads: Sequence[Spread | None], marker: Figure) -> Figure:
+        return {
+            "type": "scatter",
+            "name": name,
+            "x": self.x,
+            "y": [spread and spread.mean for spread in spreads],
+            "error_y": {
+                "type": "data",
+                "array": [spread and spread.sd for spread in spreads],
+                "color": "var(--muted)",
+                "thickness": 1.2,
+                "width": 4,
+            },
+            "marker": marker,
+            "customdata": self.hover,
+            "hovertemplate": "%{customdata}<extra></extra>",
+        }
+
+
+def _front_line(chosen: Chosen, axis: str) -> Figure:
+    line = [(cost.mean, c.val.mean) for c in chosen.front[axis] if (cost := c.costs[axis])]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "front",
+        "x": [x for x, _ in line],
+        "y": [y for _, y in line],
+        "line": {"shape": "hv", "width": 2, "color": "var(--front)"},
+        "hoverinfo": "skip",
+    }
+
+
+def _hover(rank: int, candidate: Candidate) -> str:
+    n = words.of(candidate.val.n, "seed")
+    lines = [
+        f"<b>{rank + 1}. {escape(words.clipped(candidate.name, 70))}</b> ({n})",
+        f"val {words.spread_percent(candidate.val)}, test {words.spread_percent(candidate.test)}",
+    ]
+    for name, axis in AXES.items():
+        cost = candidate.costs[name]
+        lines.append(f"{axis.title}: {words.amount(cost.mean if cost else None, axis.unit)}")
+    return "<br>".join(lines)
+
+
+def _cost_ticks(values: Sequence[float], axis: Axis) -> Figure:
+    """Logarithmic where the largest cost is over eight times the smallest; labelled with units people use."""
+    low, high = min(values), max(values)
+    if low <= 0 or high / low <= 8:
+        unit = axis.unit
+        return {"title": {"text": f"{axis.title} ({unit})"}, "rangemode": "tozero", "hoverformat": ",.3~g"}
+    steps = (1, 2, 5) if high / low < 3_000 else (1,)
+    ticks = [float(f"{step}e{power}") for power in range(-9, 13) for step in steps]
+    shown = [tick for tick in ticks if low / 3 <= tick <= high * 3]
+    return {
+        "type": "log",
+        "title": {"text": f"{axis.title} ({axis.unit}, logarithmic)"},
+        "tickvals": shown,
+        "ticktext": [words.number(tick) for tick in shown],
+    }
+
+
+# ---------------------------------------------------------------- accuracy as it was learnt
+
+
+def curves(chosen: Chosen, title: str, read: Callable[[Run], Sequence[float]]) -> Figure:
+    """Accuracy as it was learnt: one full line (val) and one dotted line (train) per run, coloured by candidate."""
+    data = []
+    for rank, candidate in reversed(list(enumerate(chosen.candidates))):  # the best are drawn last, on top
+        runs = [run for run in candidate.runs if run.history]
+        for place, run in enumerate(runs):
+            style = {"legendgroup": str(rank), "legendrank": rank + 1, "x": list(read(run))}
+            data.append({**style, **_train_line(rank, run)})
+            name = f"{rank + 1}. {escape(words.clipped(candidate.name, 40))}"
+            shown = place == 0 and rank < COLOURS
+            data.append({**style, **_val_line(rank, run), "name": name, "showlegend": shown})
+    figure = _figure(data, title, "accuracy")
+    figure["layout"]["yaxis"].update(_SHARE)
+    figure["layout"]["xaxis"]["rangemode"] = "tozero"
+    if max(max(trace["x"]) for trace in data) <= 12:
+        figure["layout"]["xaxis"]["dtick"] = 1  # there is no half epoch
+    return figure
+
+
+def _train_line(rank: int, run: Run) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(run.history) > 1 else "markers",  # a line needs two points
+        "marker": {"symbol": "circle-open", "color": colour(rank), "size": 8},
+        "y": [epoch.train_accuracy for epoch in run.history],
+        "line": {"color": colour(rank), "width": 1.2, "dash": "dot"},
+        "opacity": 0.8 if rank < COLOURS else 0.25,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _val_line(rank: int, run: Run) -> Figure:
+    """With a marker at the epoch whose weights were kept."""
+    hover = f"seed {run.plan.recipe.seed}, epoch %{{customdata}}: val %{{y:.1%}}"
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "y": [epoch.val_accuracy for epoch in run.history],
+        "customdata": [epoch.epoch for epoch in run.history],
+        "line": {"color": colour(rank), "width": 1.8 if rank < COLOURS else 1},
+        "marker": {
+            "color": colour(rank),
+            "opacity": 1,
+            "size": [8 if epoch.epoch == run.best_epoch else 0 for epoch in run.history],
+        },
+        "opacity": 1 if rank < COLOURS else 0.4,
+        "hovertemplate": f"%{{fullData.name}}<br>{hover}<extra></extra>",
+    }
+
+
+# ---------------------------------------------------------------- which classes are taken for which
+
+
+def confusion(chosen: Chosen) -> Figure:
+    """The confusion matrix of the best run: counts, coloured by their share of the true class."""
+    drawn, _ = matrix_classes(chosen)
+    _, scores = chosen.reported
+    shares = chosen.class_scores
+    names = [escape(shares[i].name) for i in drawn]
+    counts = [[scores.confusion[true][predicted] for predicted in drawn] for true in drawn]
+    heat: Figure = {
+        "type": "heatmap",
+        "x": names,
+        "y": names,
+        "z": [[round(shares[true].shares[predicted], 4) for predicted in drawn] for true in drawn],
+        "customdata": counts,
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "var(--heat0)"], [0.03, "var(--heat1)"], [0.4, "var(--heat2)"], [1, "var(--heat3)"]],
+        "showscale": False,
+        "xgap": 1 if len(drawn) <= NAMED_MATRIX else 0,
+        "ygap": 1 if len(drawn) <= NAMED_MATRIX else 0,
+        "hovertemplate": "true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
+    }
+    if len(drawn) <= SMALL_MATRIX:
+        heat |= {"text": [[n or "" for n in row] for row in counts], "texttemplate": "%{text}"}
+    figure = _figure([heat], "predicted class", "true class")
+    _name_classes(figure["layout"], names, [shares[i].name for i in drawn])
+    return figure
+
+
+def matrix_classes(chosen: Chosen) -> tuple[list[int], bool]:
+    """The classes a matrix shows, by number, and whether these are all; else those with the lowest recall."""
+    scores = chosen.class_scores
+    everything = list(range(len(scores)))
+    if len(scores) <= LARGEST_MATRIX:
+        return everything, True
+    worst = sorted(everything, key=lambda i: 2.0 if (recall := scores[i].recall) is None else recall)
+    return sorted(worst[:WORST]), False
+
+
+def _name_classes(layout: Figure, names: Sequence[str], plain: Sequence[str]) -> None:
+    """Names along both sides as far as there is room; the hover text has them whole."""
+    named = len(names) <= NAMED_MATRIX
+    labels = [escape(words.clipped(name, 16)) for name in plain]
+    axis = {
+        "type": "category",
+        "showgrid": False,
+        "ticks": "",
+        "showticklabels": named,
+        "tickvals": list(names) if named else [],
+        "ticktext": labels if named else [],
+        "tickfont": {"size": 12 if len(names) <= 20 else 9},
+    }
+    layout["xaxis"].update(axis, constrain="domain")
+    if len(names) > 4:
+        layout["xaxis"]["tickangle"] = -90
+    layout["yaxis"].update(axis, autorange="reversed", scaleanchor="x", constrain="domain", constraintoward="top")
+
+
+# ---------------------------------------------------------------- what all charts share
+
+_SHARE = {"tickformat": ".2~%", "minallowed": -0.02, "maxallowed": 1.02}
+
+
+def _figure(data: list[Figure], x: str, y: str) -> Figure:
+    axis = {
+        "gridcolor": "var(--line)",
+        "linecolor": "var(--line)",
+        "zeroline": False,
+        "automargin": True,
+        "color": "var(--muted)",
+    }
+    layout = {
+        "xaxis": {**axis, "title": {"text": x}},
+        "yaxis": {**axis, "title": {"text": y}},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--ink)"},
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": "var(--muted)"}},
+        "hoverlabel": {
+            "bgcolor": "var(--card)",
+            "bordercolor": "var(--line)",
+            "font": {"color": "var(--ink)"},
+            "align": "left",
+        },
+        "hovermode": "closest",
+    }
+    return {"data": data, "layout": layout}

@@ -1,0 +1,247 @@
+"""The page: gathers what is shown, fills the template, writes one file."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from scrimp.meter import Run
+from scrimp.report import figures, tables, words
+from scrimp.settings import to_toml
+from scrimp.store import write_whole
+from scrimp.tradeoff import AXES, Candidate, Chosen, ClassScore, Mistake, Spread
+
+_HERE = Path(__file__).parent
+_LISTED = 1_000  # lines of a fold-out list: beyond, a browser slows down and nobody reads
+_MISTAKES = 15
+
+
+def write_report(chosen: Chosen, path: str | Path, *, title: str | None = None) -> Path:
+    """Writes one self-contained HTML file that shows a comparison, and returns where it is.
+
+    The file needs no network and no other file; it appears whole or not at all. title: its heading; by default the
+    name of the data. Costs under a second and about 5 MB of disk, most of it the chart library.
+    Raises `StorageError` when the file cannot be written.
+    """
+    path = Path(path)
+    write_whole(path, _page(chosen, title).encode())
+    return path
+
+
+def _page(chosen: Chosen, title: str | None) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    charts = figures.charts(chosen)
+    return environment.get_template("page.html.j2").render(
+        title=title or _source_name(chosen),
+        chosen=chosen,
+        tiles=_tiles(chosen),
+        facts=_facts(chosen),
+        warnings=_warnings(chosen),
+        notes=_notes(_runs(chosen)),
+        left_out=_left_out(_runs(chosen)),
+        left_out_shown=_LISTED,
+        machine=_variants([run.machine for run in _runs(chosen)]),
+        versions=_variants([run.versions for run in _runs(chosen)]),
+        axes={axis: AXES[axis].title for axis in figures.known_axes(chosen)},
+        charts=charts,
+        figures_json=_inline_json(charts),
+        tables=tables.tables(chosen),
+        classes=_Classes.of(chosen),
+        examples=_examples(chosen),
+        toml=to_toml(chosen.best.plan),
+        toml_link=Markup("data:application/toml;charset=utf-8,{}").format(quote(to_toml(chosen.best.plan))),
+        serve=f"scrimp serve {shlex.quote(chosen.best.folder or 'FOLDER')}",
+        css=_asset("page.css"),
+        js=_asset("page.js"),
+        plotly=_plotly(),
+        words=words,
+    )
+
+
+# ---------------------------------------------------------------- what the page is told
+
+
+class _Tile(NamedTuple):
+    """One big figure: what it is, the figure, a line below it."""
+
+    label: str
+    figure: str
+    note: str
+
+
+def _tiles(chosen: Chosen) -> list[_Tile]:
+    """The winner's figures; what is unknown says so."""
+    winner = chosen.winner
+    return [
+        _accuracy_tile("test accuracy", winner.test, "only reported"),
+        _accuracy_tile("val accuracy", winner.val, "chosen on this"),
+        _cost_tile(winner, "seconds", "time of one run", "reading to measuring"),
+        _cost_tile(winner, "wh", "energy", "; ".join(tables.energy_sources(winner.runs))),
+        _cost_tile(winner, "usd", "money", "at the hourly rate that was given", "needs an hourly rate"),
+        _cost_tile(winner, "mb", "model size", "weights"),
+        _cost_tile(winner, "ms", "time per image", f"one at a time, {_device(chosen.best)}"),
+    ]
+
+
+def _accuracy_tile(label: str, spread: Spread | None, role: str) -> _Tile:
+    if spread is None:
+        return _Tile(label, words.UNKNOWN, "")
+    sure = (
+        f"± {words.percent(spread.sd)} over {spread.n} seeds" if spread.sd is not None else "one seed, spread unknown"
+    )
+    return _Tile(label, words.percent(spread.mean), f"{sure}; {role}")
+
+
+def _cost_tile(winner: Candidate, axis: str, label: str, note: str, hint: str = "") -> _Tile:
+    """`note` says how it was measured, `hint` what it would have taken."""
+    cost = winner.costs[axis]
+    return _Tile(label, words.amount(cost and cost.mean, AXES[axis].unit), note if cost else hint)
+
+
+def _device(run: Run) -> str:
+    return f"on {run.speed.device}" if run.speed else ""
+
+
+def _facts(chosen: Chosen) -> list[tuple[str, str]]:
+    """What was asked, of what, and when: name and value."""
+    runs, best, bill = _runs(chosen), chosen.best, chosen.bill
+    dates = sorted({run.date.replace("T", " ") for run in runs})
+    return [
+        ("data", "; ".join(dict.fromkeys(run.plan.images.source for run in runs))),
+        ("classes", f"{len(best.classes):,}: {words.clipped(', '.join(best.classes[:30]), 160)}"),
+        ("images", _splits(best)),
+        ("tried", _tried(chosen)),
+        ("whole bill", _whole_bill(bill.seconds, bill.wh, bill.usd)),
+        ("date", " to ".join(dict.fromkeys((dates[0], dates[-1])))),
+    ]
+
+
+def _splits(run: Run) -> str:
+    return ", ".join(f"{split} {count:,}" for split, count in run.image_counts.items())
+
+
+def _tried(chosen: Chosen) -> str:
+    total = len(_runs(chosen))
+    failed = f", {words.of(len(chosen.failed), 'failed run')}" if chosen.failed else ""
+    return f"{words.of(len(chosen.candidates), 'candidate')} in {words.of(total, 'run')}{failed}"
+
+
+def _whole_bill(seconds: float, wh: float | None, usd: float | None) -> str:
+    return (
+        f"{words.duration(seconds)}, energy {words.amount(wh, 'Wh')}, money {words.amount(usd, '$')}: "
+        "all runs, failed ones too"
+    )
+
+
+def _warnings(chosen: Chosen) -> list[str]:
+    """What makes these figures less comparable than they look."""
+    runs = _runs(chosen)
+    found = []
+    if len({json.dumps(run.machine, sort_keys=True) for run in runs}) > 1:
+        found.append("The runs come from different machines: their times, energies and prices do not compare.")
+    judged = [run for candidate in chosen.candidates for run in candidate.runs]
+    if len({(run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}) > 1:
+        found.append("The runs were not judged on the same number of images: their accuracies may not compare.")
+    if any("estimate" in source for source in tables.energy_sources(runs)):
+        found.append("Energy is an estimate, not a measurement.")
+    return found
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """Every note once, with the number of runs it is about where these are not all."""
+    counted = Counter(note for run in runs for note in dict.fromkeys(run.notes))
+    return [
+        note if times == len(runs) else f"{note} ({times} of {words.of(len(runs), 'run')})"
+        for note, times in counted.items()
+    ]
+
+
+def _left_out(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Files that any run left out, each once."""
+    return list(dict.fromkeys((left.key, left.reason) for run in runs for left in run.left_out))
+
+
+def _variants(facts: Iterable[dict[str, str]]) -> list[tuple[str, list[str]]]:
+    """For each name in the dictionaries, the different values it has."""
+    found: dict[str, dict[str, None]] = {}
+    for names in facts:
+        for name, value in names.items():
+            found.setdefault(name, {})[value] = None
+    return [(name, list(values)) for name, values in found.items()]
+
+
+class _Classes(NamedTuple):
+    """What is shown of the best run's classes: the split, how many classes the matrix holds, the lists."""
+
+    split: str
+    images: int
+    drawn: int
+    complete: bool
+    scores: tuple[ClassScore, ...]
+    mistakes: tuple[Mistake, ...]
+
+    @classmethod
+    def of(cls, chosen: Chosen) -> _Classes:
+        split, scores = chosen.reported
+        drawn, complete = figures.matrix_classes(chosen)
+        return cls(split, scores.n, len(drawn), complete, chosen.class_scores, chosen.mistakes[:_MISTAKES])
+
+
+def _examples(chosen: Chosen) -> str | None:
+    """The contact sheet as base64: of the best run, or of any that has one."""
+    for run in [chosen.best, *_runs(chosen)]:
+        if (jpg := run.examples_jpg) is not None:
+            return b64encode(jpg).decode()
+    return None
+
+
+def _runs(chosen: Chosen) -> list[Run]:
+    return [run for candidate in chosen.candidates for run in candidate.runs] + list(chosen.failed)
+
+
+def _source_name(chosen: Chosen) -> str:
+    source = chosen.best.plan.images.source
+    return source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or source
+
+
+# ---------------------------------------------------------------- what goes into the page as it is
+
+
+def _asset(name: str) -> Markup:
+    return Markup((_HERE / name).read_text(encoding="utf-8"))
+
+
+def _plotly() -> Markup:
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
+
+
+def _inline_json(value: Any) -> Markup:
+    """JSON that cannot end its script element, whatever the data are called; what is no number becomes null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

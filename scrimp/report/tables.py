@@ -1,0 +1,234 @@
+"""The tables: what `tradeoff.py` computed, in words, with the bare figure beside each for sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import NamedTuple
+
+from scrimp.meter import Run
+from scrimp.report import words
+from scrimp.report.figures import colour
+from scrimp.tradeoff import Candidate, Chosen, Spread
+
+
+class Cell(NamedTuple):
+    """What is read, and what it is sorted by: a number, a text, or None for what is unknown."""
+
+    text: str
+    key: float | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One candidate: its number from 1, the colour it has in every chart, its figures."""
+
+    number: int
+    colour: str
+    name: str
+    is_winner: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of candidates. failed: names and reasons of runs that left no model."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    failed: tuple[tuple[str, str], ...] = field(default=())
+
+
+Column = tuple[str, Callable[[Candidate], Cell]]
+
+
+def tables(chosen: Chosen) -> list[Table]:
+    """Accuracies, costs and models, each with one row per candidate."""
+    return [accuracies(chosen), costs(chosen), models(chosen)]
+
+
+def accuracies(chosen: Chosen) -> Table:
+    """How well each candidate does, and what can and cannot be told apart; failed runs at the end."""
+    return _table(
+        chosen,
+        "Accuracy",
+        "Mean ± standard deviation over the seeds. The choice is made on val; test only reports. “Ties” means that "
+        "the difference from the winner is within one standard error of that difference. Macro-F1 gives every class "
+        "the same weight.",
+        [
+            ("val", lambda c: _share(c.val)),
+            ("test", lambda c: _share(c.test)),
+            ("macro-F1, val", lambda c: _share(c.macro_f1("val"))),
+            ("macro-F1, test", lambda c: _share(c.macro_f1("test"))),
+            ("seeds", lambda c: Cell(str(c.val.n), c.val.n)),
+            ("place", lambda c: _text(_place(chosen, c))),
+            ("on the front for", lambda c: _text(_fronts(chosen, c))),
+            *([("ended", lambda c: _text(_ended(c)))] if not all(_finished(c) for c in chosen.candidates) else []),
+        ],
+        failed=tuple((run.plan.name, _failure(run)) for run in chosen.failed),
+    )
+
+
+def costs(chosen: Chosen) -> Table:
+    """What one run of each candidate costs, and where the time goes."""
+    stages = list(dict.fromkeys(stage for c in chosen.candidates for stage in c.stage_seconds))
+    return _table(
+        chosen,
+        "Cost",
+        f"Mean of one run, all stages included. {_sharing(chosen)}{energy_note(chosen)}",
+        [
+            ("epochs", lambda c: _bare(c.epochs)),
+            ("one epoch", lambda c: _mean(c.epoch_seconds, "s")),
+            ("whole time", lambda c: _mean(c.costs["seconds"], "s")),
+            ("processor time", lambda c: _mean(c.costs["cpu_seconds"], "CPU-s")),
+            ("energy", lambda c: _mean(c.costs["wh"], "Wh")),
+            ("money", lambda c: _mean(c.costs["usd"], "$")),
+            ("peak memory", lambda c: _mean(c.costs["memory"], "MB")),
+            *([("peak GPU memory", _gpu_memory)] if any(_gpu_memory(c).key for c in chosen.candidates) else []),
+            *((f"{stage} stage", _stage(stage)) for stage in stages),
+        ],
+    )
+
+
+def models(chosen: Chosen) -> Table:
+    """How large and how fast each candidate's model is."""
+    devices = sorted({run.speed.device for c in chosen.candidates for run in c.runs if run.speed})
+    where = f" Speed was measured on: {', '.join(devices)}." if devices else ""
+    return _table(
+        chosen,
+        "Model",
+        "Size of the weights; multiply-adds (MACs) for one image; median time of one image on its own, and images "
+        f"per second in batches of 32.{where}",
+        [
+            ("input", lambda c: _px(c.best_run)),
+            ("parameters", lambda c: _count(size.parameters if (size := c.best_run.size) else None)),
+            ("size", lambda c: _mean(c.costs["mb"], "MB")),
+            ("MACs", lambda c: _count(size.macs if (size := c.best_run.size) else None)),
+            ("one image", lambda c: _mean(c.costs["ms"], "ms")),
+            ("images per second", lambda c: _bare(c.spread(_images_per_second))),
+            ("starts from", lambda c: _text(_start(c.best_run))),
+        ],
+    )
+
+
+def energy_note(chosen: Chosen) -> str:
+    """Who measured the energy, and whether that is an estimate."""
+    sources = energy_sources([run for candidate in chosen.candidates for run in candidate.runs])
+    if not sources:
+        return "Energy was not measured."
+    estimate = " An estimate is no measurement: compare it within one machine only."
+    said = f"Energy by {'; '.join(sources)}."
+    return said + (estimate if any("estimate" in source for source in sources) else "")
+
+
+def energy_sources(runs: Sequence[Run]) -> list[str]:
+    """The different sensors or estimates that the runs' energy comes from."""
+    return list(dict.fromkeys(s for run in runs if run.cost.wh is not None and (s := run.cost.wh_source)))
+
+
+def _table(
+    chosen: Chosen, title: str, note: str, columns: Sequence[Column], failed: tuple[tuple[str, str], ...] = ()
+) -> Table:
+    """One row per candidate, in the order of the comparison."""
+    rows = tuple(
+        Row(
+            number=rank + 1,
+            colour=colour(rank),
+            name=candidate.name,
+            is_winner=candidate is chosen.winner,
+            cells=tuple(read(candidate) for _, read in columns),
+        )
+        for rank, candidate in enumerate(chosen.candidates)
+    )
+    return Table(title=title, note=note, columns=tuple(name for name, _ in columns), rows=rows, failed=failed)
+
+
+# ---------------------------------------------------------------- cells
+
+
+def _text(text: str) -> Cell:
+    return Cell(text, text)
+
+
+def _share(spread: Spread | None) -> Cell:
+    return Cell(words.spread_percent(spread), spread and spread.mean)
+
+
+def _mean(spread: Spread | None, unit: str) -> Cell:
+    return Cell(words.amount(spread and spread.mean, unit), spread and spread.mean)
+
+
+def _bare(spread: Spread | None) -> Cell:
+    return Cell(words.number(spread.mean) if spread else words.UNKNOWN, spread and spread.mean)
+
+
+def _count(value: int | None) -> Cell:
+    return Cell(words.count(value), value)
+
+
+def _images_per_second(run: Run) -> float | None:
+    return run.speed.images_per_second if run.speed else None
+
+
+def _px(run: Run) -> Cell:
+    side = run.plan.preparation.image_px
+    return Cell(f"{side} px", side)
+
+
+def _gpu_memory(candidate: Candidate) -> Cell:
+    return _mean(candidate.spread(lambda run: run.peak_gpu_memory_mb), "MB")
+
+
+def _stage(stage: str) -> Callable[[Candidate], Cell]:
+    def read(candidate: Candidate) -> Cell:
+        seconds = candidate.stage_seconds.get(stage)
+        return Cell("none" if seconds is None else words.duration(seconds), seconds)
+
+    return read
+
+
+def _place(chosen: Chosen, candidate: Candidate) -> str:
+    if candidate is chosen.winner:
+        return "winner"
+    return "ties" if candidate in chosen.ties else ""
+
+
+def _fronts(chosen: Chosen, candidate: Candidate) -> str:
+    """The costs for which nothing is both cheaper and more accurate, in short words."""
+    axes = [axis for axis, front in chosen.front.items() if candidate in front]
+    if len(axes) > 1 and len(axes) == sum(1 for front in chosen.front.values() if front):
+        return "every cost"
+    return ", ".join(_AXIS_WORDS.get(axis, axis) for axis in axes)
+
+
+_AXIS_WORDS = {"seconds": "time", "cpu_seconds": "CPU", "wh": "energy", "usd": "money", "mb": "size", "ms": "speed"}
+
+
+def _finished(candidate: Candidate) -> bool:
+    return all(run.status == "finished" and not run.reason for run in candidate.runs)
+
+
+def _ended(candidate: Candidate) -> str:
+    reasons = [f"{run.status}: {run.reason}" if run.reason else run.status for run in candidate.runs]
+    return ", ".join(dict.fromkeys(reasons))
+
+
+def _failure(run: Run) -> str:
+    return f"{run.status} after {words.duration(run.cost.seconds)}: {run.reason or 'no reason was given'}"
+
+
+def _start(run: Run) -> str:
+    recipe = run.plan.recipe
+    if recipe.weights is not None:
+        return PurePath(recipe.weights).name
+    return "published weights" if recipe.pretrained else "random numbers"
+
+
+def _sharing(chosen: Chosen) -> str:
+    shared = dict.fromkeys(stage for c in chosen.candidates for run in c.runs for stage in run.shared)
+    if not shared:
+        return ""
+    return f"Shared between runs, and counted in full for each here: {', '.join(shared)}. "

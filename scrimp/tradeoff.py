@@ -1,0 +1,362 @@
+"""Which run is worth its price: repetitions put together, the front, ties, the winner.
+
+Everything is chosen on val; test figures only ride along to be shown. No other room does arithmetic on results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from statistics import fmean, stdev
+from typing import Any, Literal, NamedTuple
+
+from scrimp.cost import FREE, Cost
+from scrimp.errors import SettingError
+from scrimp.meter import Run, Scores
+
+
+class Axis(NamedTuple):
+    """One thing that a run costs."""
+
+    title: str
+    unit: str
+    read: Callable[[Run], float | None]
+
+
+AXES: dict[str, Axis] = {
+    "seconds": Axis("training time", "s", lambda run: run.cost.seconds),
+    "cpu_seconds": Axis("processor time", "CPU-s", lambda run: run.cost.cpu_seconds),
+    "wh": Axis("energy", "Wh", lambda run: run.cost.wh),
+    "usd": Axis("money", "$", lambda run: run.cost.usd),
+    "mb": Axis("model size", "MB", lambda run: run.size.mb if run.size else None),
+    "ms": Axis("time per image", "ms", lambda run: run.speed.ms_per_image if run.speed else None),
+    "memory": Axis("peak memory", "MB", lambda run: run.peak_memory_mb),
+}
+"""The costs that an accuracy can be held against."""
+
+
+class Spread(NamedTuple):
+    """A mean over n repetitions; `sd` is the sample standard deviation, None when n is 1."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Mean, sample standard deviation and count of one or more values."""
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+class ClassScore(NamedTuple):
+    """One class of one split: its images, the recall (None without images), the share given to each class."""
+
+    name: str
+    images: int
+    recall: float | None
+    shares: tuple[float, ...]
+
+
+class Mistake(NamedTuple):
+    """How many images of the class `true` were taken for `predicted`, and what share of that class they are."""
+
+    true: str
+    predicted: str
+    images: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """The runs that differ in nothing but their seed.
+
+    val, test: top-1 accuracy, 0 to 1. noise: the standard error of `val`, from the seeds where they were repeated,
+    else from the number of validation images. costs: one per name in AXES, None where unknown.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    val: Spread
+    test: Spread | None
+    noise: float
+    costs: dict[str, Spread | None]
+
+    @property
+    def best_run(self) -> Run:
+        """The repetition with the highest validation accuracy."""
+        return max(self.runs, key=_val_accuracy)
+
+    @property
+    def epochs(self) -> Spread | None:
+        """Epochs that were trained, which may be fewer than asked for; None without a history."""
+        return self.spread(lambda run: len(run.history) or None)
+
+    @property
+    def epoch_seconds(self) -> Spread | None:
+        """Mean seconds of an epoch, its validation included; the spread is between repetitions."""
+        return self.spread(lambda run: fmean(e.seconds for e in run.history) if run.history else None)
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """Mean seconds of each stage, in the order in which they ran."""
+        stages = dict.fromkeys(stage for run in self.runs for stage in run.costs)
+        return {
+            s: fmean(run.costs[s].seconds if s in run.costs else 0.0 for run in self.runs) for s in stages
+        }
+
+    def macro_f1(self, split: Literal["val", "test"]) -> Spread | None:
+        """Macro-averaged F1 on a split, 0 to 1."""
+
+        def read(run: Run) -> float | None:
+            scores = run.val if split == "val" else run.test
+            return scores.macro_f1 if scores else None
+
+        return self.spread(read)
+
+    def spread(self, read: Callable[[Run], float | None]) -> Spread | None:
+        """What the repetitions say about one figure; None unless every one of them knows it."""
+        known = [value for run in self.runs if (value := read(run)) is not None]
+        return Spread.of(known) if len(known) == len(self.runs) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What came out of a comparison.
+
+    candidates: best validation accuracy first. front: per cost, the candidates that nothing beats on both counts,
+    cheapest first. winner: the highest mean validation accuracy; ties: those that cannot be told from it.
+    failed: runs without a usable model. story: what a budgeted search decided, in order.
+    bill: of everything together, what runs share counted once.
+    """
+
+    candidates: tuple[Candidate, ...]
+    front: dict[str, tuple[Candidate, ...]]
+    winner: Candidate
+    ties: tuple[Candidate, ...]
+    failed: tuple[Run, ...] = ()
+    story: tuple[str, ...] = ()
+    bill: Cost
+
+    @property
+    def best(self) -> Run:
+        """The winner's best run: the one to serve."""
+        return self.winner.best_run
+
+    @property
+    def verdict(self) -> str:
+        """One or two sentences: who won, by what figures, and who ties with it."""
+        return _verdict(self.winner, self.ties)
+
+    @property
+    def reported(self) -> tuple[Literal["test", "val"], Scores]:
+        """The split that the best run is reported on, and its scores there: test where it has one, else val."""
+        if self.best.test is not None:
+            return "test", self.best.test
+        assert self.best.val is not None
+        return "val", self.best.val
+
+    @property
+    def class_scores(self) -> tuple[ClassScore, ...]:
+        """How the best run does on each class of the split it is reported on."""
+        _, scores = self.reported
+        rows = zip(self.best.classes, scores.per_class, scores.confusion, strict=True)
+        return tuple(_class_score(name, recall, row) for name, recall, row in rows)
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """Which classes the best run takes for which others, the most frequent mistake first."""
+        _, scores = self.reported
+        names = self.best.classes
+        found = [
+            Mistake(names[true], names[predicted], count, count / sum(row))
+            for true, row in enumerate(scores.confusion)
+            for predicted, count in enumerate(row)
+            if count and predicted != true
+        ]
+        return tuple(sorted(found, key=lambda mistake: (-mistake.images, -mistake.share)))
+
+
+def compare(runs: Iterable[Run], *, story: Sequence[str] = (), bill: Cost | None = None) -> Chosen:
+    """Puts repetitions together and finds the front and the winner, on validation accuracy.
+
+    bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
+    Raises `SettingError` when no run has a validation accuracy, or when the runs did not see the same classes.
+    """
+    everything = list(runs)
+    usable = [run for run in everything if run.val is not None]
+    failed = tuple(run for run in everything if run.val is None)
+    if not usable:
+        reasons = "; ".join(f"{run.plan.name}: {run.reason}" for run in failed) or "there are no runs"
+        raise SettingError(f"Nothing to compare: no run has a validation accuracy ({reasons}).")
+    _same_classes(usable)
+    groups: dict[str, list[Run]] = {}
+    for run in usable:
+        groups.setdefault(run.plan.variant, []).append(run)
+    candidates = sorted(
+        (_candidate(name, group) for name, group in zip(_names(groups), groups.values(), strict=True)),
+        key=lambda c: -c.val.mean,
+    )
+    winner = candidates[0]
+    return Chosen(
+        candidates=tuple(candidates),
+        front={axis: _front(candidates, axis) for axis in AXES},
+        winner=winner,
+        ties=tuple(c for c in candidates[1:] if _tie(winner, c)),
+        failed=failed,
+        story=tuple(story),
+        bill=_whole_bill(everything) if bill is None else bill,
+    )
+
+
+def _whole_bill(runs: Sequence[Run]) -> Cost:
+    """Every run's own stages, and each shared stage once for the images and size that it served."""
+    own = [cost for run in runs for stage, cost in run.costs.items() if stage not in run.shared]
+    shared = {
+        (stage, run.fingerprint, run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
+        for run in runs
+        for stage in run.shared
+    }
+    return sum([*own, *shared.values()], FREE)
+
+
+def _class_score(name: str, recall: float | None, row: Sequence[int]) -> ClassScore:
+    images = sum(row)
+    return ClassScore(name, images, recall, tuple(count / images if images else 0.0 for count in row))
+
+
+def learning_seconds(run: Run) -> list[float]:
+    """Seconds of training that had passed at the end of each epoch."""
+    return list(accumulate(epoch.seconds for epoch in run.history))
+
+
+def summary(chosen: Chosen) -> dict[str, Any]:
+    """The comparison as plain data, for `--json` and for tables."""
+    on_front = {candidate.name for front in chosen.front.values() for candidate in front}
+    rows = [
+        {
+            "name": candidate.name,
+            "wins": candidate is chosen.winner,
+            "ties": candidate in chosen.ties,
+            "front": candidate.name in on_front,
+            "val": candidate.val._asdict(),
+            "test": candidate.test._asdict() if candidate.test else None,
+            "costs": {axis: spread.mean if spread else None for axis, spread in candidate.costs.items()},
+            "runs": [run.folder for run in candidate.runs],
+        }
+        for candidate in chosen.candidates
+    ]
+    return {
+        "verdict": chosen.verdict,
+        "best": chosen.best.folder,
+        "val": chosen.winner.val._asdict(),
+        "test": chosen.winner.test._asdict() if chosen.winner.test else None,
+        "candidates": rows,
+        "front": {axis: [candidate.name for candidate in front] for axis, front in chosen.front.items()},
+        "failed": [
+            {"name": run.plan.name, "reason": run.reason, "folder": run.folder} for run in chosen.failed
+        ],
+        "story": list(chosen.story),
+        "bill": asdict(chosen.bill),
+    }
+
+
+def _val_accuracy(run: Run) -> float:
+    assert run.val is not None
+    return run.val.top1
+
+
+def _same_classes(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.classes != first.classes:
+            raise SettingError(
+                f"'{first.plan.name}' knows {len(first.classes)} classes and '{run.plan.name}' knows "
+                f"{len(run.classes)} others: their accuracies cannot be compared."
+            )
+
+
+def _names(groups: dict[str, list[Run]]) -> list[str]:
+    """Short names that tell the groups apart: the model, its size, and whatever else they do not share."""
+    flat = [_flatten(group[0].plan.model_dump(mode="json")) for group in groups.values()]
+    differing = [
+        key
+        for key in dict.fromkeys(key for settings in flat for key in settings)
+        if len({str(settings.get(key)) for settings in flat}) > 1
+        and key not in {"recipe.model", "preparation.image_px", "recipe.seed"}
+    ]
+    names = []
+    for settings in flat:
+        extra = [f"{key.split('.')[-1]} {settings.get(key)}" for key in differing]
+        names.append(
+            ", ".join([f"{settings['recipe.model']} @ {settings['preparation.image_px']} px", *extra])
+        )
+    return names
+
+
+def _flatten(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
+    val = Spread.of([_val_accuracy(run) for run in runs])
+    tests = [run.test.top1 for run in runs if run.test is not None]
+    costs: dict[str, Spread | None] = {}
+    for axis, (_, _, read) in AXES.items():
+        values = [read(run) for run in runs]
+        known = [value for value in values if value is not None]
+        costs[axis] = Spread.of(known) if len(known) == len(values) else None
+    return Candidate(
+        name=name,
+        runs=tuple(runs),
+        val=val,
+        test=Spread.of(tests) if tests else None,
+        noise=_standard_error(val, runs),
+        costs=costs,
+    )
+
+
+def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
+    """Of the mean: between seeds and between images; the larger of the two, so that neither is forgotten."""
+    images = min(run.val.n for run in runs if run.val is not None)
+    from_images = math.sqrt(val.mean * (1 - val.mean) / images)
+    from_seeds = 0.0 if val.sd is None else val.sd / math.sqrt(val.n)
+    return max(from_images, from_seeds)
+
+
+def _tie(a: Candidate, b: Candidate) -> bool:
+    """Whether the difference is within one standard error of the difference."""
+    return abs(a.val.mean - b.val.mean) <= math.hypot(a.noise, b.noise)
+
+
+def _front(candidates: Sequence[Candidate], axis: str) -> tuple[Candidate, ...]:
+    """Those that no other beats on accuracy and cost at once, cheapest first; unknown costs take no part."""
+    priced = [(cost.mean, c) for c in candidates if (cost := c.costs[axis]) is not None]
+    front: list[Candidate] = []
+    for _, candidate in sorted(priced, key=lambda pair: (pair[0], -pair[1].val.mean)):
+        if not front or candidate.val.mean > front[-1].val.mean:
+            front.append(candidate)
+    return tuple(front)
+
+
+def _verdict(winner: Candidate, ties: Sequence[Candidate]) -> str:
+    said = f"{winner.name} wins with {winner.val.mean:.1%} on val"
+    if winner.test:
+        spread = f" ± {winner.test.sd:.1%}" if winner.test.sd is not None else ""
+        said += f" and {winner.test.mean:.1%}{spread} on test"
+    if not ties:
+        return said + "."
+    cheapest = min(ties, key=lambda c: c.costs["seconds"].mean if c.costs["seconds"] else math.inf)
+    others = f"{len(ties)} others tie" if len(ties) > 1 else "one other ties"
+    said += f"; {others} with it, within what the number of images and seeds can tell"
+    mine, its = winner.costs["seconds"], cheapest.costs["seconds"]
+    if mine and its and its.mean < mine.mean:
+        said += f", the cheapest being {cheapest.name} at {its.mean / mine.mean:.0%} of the time"
+    return said + "."

@@ -1,0 +1,69 @@
+"""What a step costs on this machine, from a few timed steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from scrimp.batches import Prepared, batches
+from scrimp.models import Classifier
+from scrimp.training.hardware import best_device, keep_freed_memory
+from scrimp.training.optimiser import optimiser_for
+from scrimp.training.recipe import Recipe
+
+
+class Weight(NamedTuple):
+    """Seconds per image, when learning from it and when only looking at it."""
+
+    train_s: float
+    eval_s: float
+
+
+def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: float = 1.0) -> Weight:
+    """Times training steps and forward passes after one of each as a warm-up; the weights are put back afterwards.
+
+    Cost: `at_most_s` seconds, or two steps of each kind where those take longer.
+    """
+    device = best_device()
+    keep_freed_memory()
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = np.resize(ready.images.rows("train"), recipe.batch_size)
+    pixels, labels = next(batches(ready, rows, recipe.batch_size))
+    pixels, labels = pixels.to(device), labels.to(device)
+    optimiser = optimiser_for(model, recipe)
+
+    def learn() -> None:
+        loss = nn.functional.cross_entropy(model(pixels), labels)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        loss.item()  # waits for a GPU to be done
+
+    def look() -> None:
+        with torch.inference_mode():
+            model(pixels).sum().item()
+
+    model.train()
+    train_s = _median_seconds(learn, at_most_s) / len(pixels)
+    model.eval()
+    eval_s = _median_seconds(look, at_most_s / 3) / len(pixels)
+    model.load_state_dict(before)
+    return Weight(train_s, eval_s)
+
+
+def _median_seconds(work: Callable[[], None], at_most_s: float) -> float:
+    """Median of what fits into the time after a warm-up, one at the least."""
+    work()
+    taken: list[float] = []
+    while not taken or sum(taken) + taken[-1] < at_most_s:
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return median(taken)

@@ -1,0 +1,60 @@
+"""What several tests need: a small folder of photos that any classifier can tell apart by colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
+
+def save_photo(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 40)) -> None:
+    """A noisy JPEG of one colour, `size` pixels wide and high."""
+    noise = np.random.default_rng(seed).integers(-40, 41, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def _photos_made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "photos"
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        for index in range(20):
+            save_photo(root / name / f"{index:03d}.jpg", colour, seed=100 * number + index)
+    return root
+
+
+@pytest.fixture
+def photos(_photos_made_once: Path) -> Path:
+    """A folder of 3 class folders of 20 JPEGs each, 48 x 40 pixels; not to be changed."""
+    return _photos_made_once
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SCRIMP_CACHE", str(folder))
+    return folder
+
+
+class FakeSensor:
+    """Counts a watt-hour at every reading, so that bills can be told apart without waiting for a real sensor."""
+
+    source = "fake"
+
+    def __init__(self) -> None:
+        self.wh = 0.0
+
+    def read_wh(self) -> float:
+        self.wh += 1.0
+        return self.wh
+
+
+@pytest.fixture(autouse=True)
+def fake_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test starts CodeCarbon, which takes seconds."""
+    monkeypatch.setattr("scrimp.cost.CodeCarbonSensor", FakeSensor)

@@ -1,0 +1,78 @@
+import pytest
+
+from scrimp.cost import FREE, USD_PER_HOUR, Cost, Stopwatch, dollars, hourly_rate
+from scrimp.errors import SettingError, UnknownName
+
+
+class Counter:
+    """A sensor and a clock in one: each reading is the next number of a list."""
+
+    source = "counter"
+
+    def __init__(self, *readings):
+        self.readings = list(readings)
+
+    def read_wh(self):
+        return self.readings.pop(0)
+
+    __call__ = read_wh
+
+
+@pytest.mark.parametrize(
+    ("seconds", "usd"),
+    # the light-model study's table: total seconds on ml.c5.9xlarge, dollars paid
+    [(491.716955, 0.334368), (491.7, 0.334), (635.1, 0.432), (381.5, 0.259), (378.2, 0.257), (429.7, 0.292), (902.7, 0.614)],
+)
+def test_dollars_are_those_of_the_light_model_study(seconds, usd):
+    digits = len(str(usd).split(".")[1])
+    assert round(dollars(seconds, hourly_rate("ml.c5.9xlarge")), digits) == usd
+
+
+def test_a_sum_with_an_unknown_part_is_unknown():
+    known = Cost(seconds=1, cpu_seconds=2, wh=0.5, wh_source="rapl", usd=0.1)
+    unknown = Cost(seconds=3, cpu_seconds=4)
+    assert known + unknown == Cost(seconds=4, cpu_seconds=6, wh=None, wh_source="rapl", usd=None)
+
+
+def test_nothing_is_the_zero_of_addition():
+    unknown = Cost(seconds=3)
+    assert sum([unknown, FREE], FREE) == unknown
+    assert sum([], FREE) == FREE
+
+
+def test_sources_of_energy_are_named_once_each():
+    rapl, guess = Cost(wh=1.0, wh_source="rapl"), Cost(wh=2.0, wh_source="guess")
+    assert (rapl + guess + rapl).wh_source == "rapl; guess"
+    assert (rapl + guess + rapl).wh == 4.0
+
+
+def test_stopwatch_bills_the_differences():
+    watch = Stopwatch(Counter(1.0, 1.5), clock=Counter(10.0, 14.0), cpu_clock=Counter(100.0, 106.0))
+    with watch:
+        pass
+    assert watch.cost == Cost(seconds=4.0, cpu_seconds=6.0, wh=0.5, wh_source="counter")
+
+
+@pytest.mark.parametrize("sensor", [None, Counter(None, 3.0), Counter(3.0, None)])
+def test_energy_without_a_reading_is_unknown_not_zero(sensor):
+    with Stopwatch(sensor) as watch:
+        pass
+    assert watch.cost.wh is None
+    assert watch.cost.wh_source is None
+
+
+def test_no_rate_means_unknown_dollars():
+    assert Cost(seconds=3600, usd=5.0).priced(None).usd is None
+    assert Cost(seconds=1800).priced(2.0).usd == 1.0
+
+
+def test_rates():
+    assert hourly_rate() is None
+    assert hourly_rate(usd_per_hour=0.0) == 0.0
+    assert all(rate > 0 for rate in USD_PER_HOUR.values())
+    with pytest.raises(UnknownName, match=r"'c5.xlarg'.*'c5.xlarge'"):
+        hourly_rate("c5.xlarg")
+    with pytest.raises(SettingError, match="one of them"):
+        hourly_rate("c5.xlarge", 1.0)
+    with pytest.raises(SettingError, match="-1"):
+        hourly_rate(usd_per_hour=-1)
