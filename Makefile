@@ -61,5 +61,5 @@ $(READY): pyproject.toml uv.lock
 	            || { echo "uv could not be fetched: install it, or Python's venv and pip (python3-venv on Debian)." >&2; exit 1; }; \
 	    fi; \
 	fi; \
-	$$uv sync --locked --all-extras --python "$$python"; \
+	$$uv sync --locked --all-extras --compile-bytecode --python "$$python"; \
 	touch $@

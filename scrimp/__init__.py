@@ -15,7 +15,7 @@ from scrimp.errors import ScrimpError
 if TYPE_CHECKING:
     from scrimp.batches import Preparation, Prepared, prepare
     from scrimp.cost import Cost
-    from scrimp.fit import Budget, fit
+    from scrimp.fitting import Budget, fit
     from scrimp.images import Images, ImageSource, find_images
     from scrimp.meter import Run, load_run, load_runs, measure
     from scrimp.models import MODELS, build
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scrimp.report import write_report
     from scrimp.serving import serve
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
-    from scrimp.sweep import sweep, vary
+    from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
     from scrimp.training import Recipe, Trained, train
 
@@ -34,8 +34,8 @@ _HOME = {
     "Prepared": "batches",
     "prepare": "batches",
     "Cost": "cost",
-    "Budget": "fit",
-    "fit": "fit",
+    "Budget": "fitting",
+    "fit": "fitting",
     "Images": "images",
     "ImageSource": "images",
     "find_images": "images",
@@ -56,8 +56,8 @@ _HOME = {
     "Selection": "subset",
     "distill": "subset",
     "select": "subset",
-    "sweep": "sweep",
-    "vary": "sweep",
+    "sweep": "sweeping",
+    "vary": "sweeping",
     "Chosen": "tradeoff",
     "compare": "tradeoff",
     "Recipe": "training",

@@ -15,6 +15,8 @@ import typer
 from scrimp.errors import ScrimpError, SettingError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from scrimp.meter import Run
     from scrimp.tradeoff import Chosen
 
@@ -92,9 +94,7 @@ def fit(
     from scrimp.images import find_images
 
     rate = hourly_rate(instance, usd_per_hour)
-    images = find_images(
-        src, classes=classes, min_per_class=min_per_class, per_class=per_class, data_dir=data_dir
-    )
+    images = find_images(src, classes=classes, min_per_class=min_per_class, per_class=per_class, data_dir=data_dir)
     warm_up_sensor()
     import scrimp
 
@@ -119,9 +119,7 @@ def sweep(
     model: Models = None,
     image_size: ImageSizes = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repeat each with this many seeds.")] = None,
-    augment: Annotated[
-        list[str] | None, typer.Option(help="An augmentation to try; may be repeated.")
-    ] = None,
+    augment: Annotated[list[str] | None, typer.Option(help="An augmentation to try; may be repeated.")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -159,7 +157,7 @@ def sweep(
     }
     axes |= {name: values for name, values in asked.items() if values}
     _source_is_given(tables)
-    from scrimp.sweep import sweep, vary
+    from scrimp.sweeping import sweep, vary
 
     plans = vary(tables, axes)
     folder = out or _default_out(plans[0].images.source)
@@ -215,7 +213,7 @@ def train(
 
     whole = Plan(**tables)
     warm_up_sensor()
-    from scrimp.sweep import run_plan
+    from scrimp.sweeping import run_plan
 
     run = run_plan(whole, out or _default_out(whole.images.source) / whole.name, usd_per_hour=rate)
     if json_:
@@ -305,9 +303,7 @@ def predict(
     table = Table("image", "class", "probability")
     for answer in answers:
         best = answer.probabilities.get(answer.label or "", 0.0)
-        table.add_row(
-            answer.image, answer.label or f"not read: {answer.error}", f"{best:.1%}" if answer.label else ""
-        )
+        table.add_row(answer.image, answer.label or f"not read: {answer.error}", f"{best:.1%}" if answer.label else "")
     _print(table)
 
 
@@ -319,6 +315,9 @@ def _tables(plan: Path | None, settings: Sequence[str] | None) -> tuple[dict[str
     from scrimp.settings import read_toml
 
     tables = read_toml(plan) if plan else {}
+    for table, content in tables.items():
+        if not isinstance(content, dict):
+            raise SettingError(f"'{table}' in '{plan}' must be a table: write it as [{table}].")
     axes = tables.pop("vary", {})
     for setting in settings or ():
         name, equals, value = setting.partition("=")
@@ -345,9 +344,7 @@ def _lay_over(tables: dict[str, Any], table: str, **options: Any) -> None:
 
 def _source_is_given(tables: dict[str, Any]) -> None:
     if "source" not in tables.get("images", {}):
-        raise SettingError(
-            "No images are named: give a folder, a manifest or a data set, or a plan with [images]."
-        )
+        raise SettingError("No images are named: give a folder, a manifest or a data set, or a plan with [images].")
 
 
 def _default_out(source: str) -> Path:
@@ -364,10 +361,13 @@ def _process_start() -> float:
 
 # ---------------------------------------------------------------- what people see
 
+_UNKNOWN = "–"
+_WIDE = 104  # columns that the whole table of a comparison needs
+
 
 def _conclude(chosen: Chosen, folder: Path, json_: bool) -> None:
     from scrimp.report import write_report
-    from scrimp.sweep import keep_best
+    from scrimp.sweeping import keep_best
 
     keep_best(folder, chosen.best)
     _print_chosen(chosen, write_report(chosen, folder / "report.html"), json_)
@@ -380,18 +380,24 @@ def _print_chosen(chosen: Chosen, report: Path | None, json_: bool) -> None:
     if json_:
         print(json.dumps(facts, ensure_ascii=False))
         return
-    from rich.table import Table
+    from rich.box import SIMPLE
+    from rich.table import Column, Table
 
     for line in chosen.story:
         _print(line)
-    table = Table("", "candidate", "val", "test", "seconds", "Wh", "$", "MB", "ms/image")
+    wide = _console().width >= _WIDE
+    more = ("Wh", "$", "MB", "ms") if wide else ()
+    table = Table(*(Column(title, no_wrap=True) for title in ("", "candidate", "val", "test", "s", *more)), box=SIMPLE)
     for row in facts["candidates"]:
         mark = "best" if row["wins"] else "tie" if row["ties"] else "front" if row["front"] else ""
-        costs = [_figure(row["costs"][axis]) for axis in ("seconds", "wh", "usd", "mb", "ms")]
+        axes = ("seconds", "wh", "usd", "mb", "ms") if wide else ("seconds",)
+        costs = [_figure(row["costs"][axis]) for axis in axes]
         table.add_row(mark, row["name"], _percent(row["val"]), _percent(row["test"]), *costs)
     for row in facts["failed"]:
         table.add_row("failed", row["name"], row["reason"])
     _print(table)
+    if wide:
+        _print(f"s, Wh and $ are of one run, ms of one image; {_UNKNOWN}: not measured.")
     _print(chosen.verdict)
     _print(f"Model: {facts['best']}")
     if report:
@@ -412,8 +418,8 @@ def _print_run(run: Run) -> None:
     if run.size and run.speed:
         table.add_row("MB", f"{run.size.mb:.2f}")
         table.add_row("ms per image", f"{run.speed.ms_per_image:.2f} on {run.speed.device}")
-    table.add_row("folder", run.folder or "")
     _print(table)
+    _print(f"Folder: {run.folder}")
     for note in [*run.notes, *(f"left out {key}: {reason}" for key, reason in run.left_out[:5])]:
         _print(f"- {note}")
     if len(run.left_out) > 5:
@@ -421,20 +427,26 @@ def _print_run(run: Run) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.4g}"
+    return _UNKNOWN if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _percent(spread: dict[str, Any] | None) -> str:
     if spread is None:
-        return "-"
+        return _UNKNOWN
     return f"{spread['mean']:.1%}" + (f" ± {spread['sd']:.1%}" if spread["sd"] is not None else "")
 
 
-def _print(what: Any) -> None:
+def _console() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(what, markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 2 * _WIDE)  # a file or a pipe has no edge
+    return console
+
+
+def _print(what: Any) -> None:
+    _console().print(what, markup=False, soft_wrap=isinstance(what, str))
 
 
 def _say(text: str) -> None:

@@ -73,20 +73,26 @@ class CodeCarbonSensor:
     """
 
     def __init__(self) -> None:
+        import logging
+
         from codecarbon import OfflineEmissionsTracker
         from codecarbon.core.cpu import is_rapl_available
         from codecarbon.output_methods.base_output import BaseOutput
+        from codecarbon.output_methods.emissions_data import EmissionsData
 
         class Latest(BaseOutput):
-            kwh = 0.0
+            kwh: float | None = None
 
-            def live_out(self, total: object, delta: object) -> None:
-                self.kwh = float(getattr(total, "energy_consumed", 0.0))
+            def out(self, total: EmissionsData, delta: EmissionsData) -> None:
+                self.kwh = total.energy_consumed
 
+            live_out = out  # of the tracker's own timer; `out` is of a flush
+
+        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it reads its log_level
         self._latest = Latest()
         self._tracker = OfflineEmissionsTracker(
             country_iso_code="USA",  # only decides grams of CO2, which we do not report
-            save_to_file=False,
+            output_methods=[],
             log_level="critical",
             tracking_mode="process",
             allow_multiple_runs=True,
@@ -100,7 +106,7 @@ class CodeCarbonSensor:
     def read_wh(self) -> float | None:
         """Watt-hours of processor, memory and GPU since the start."""
         self._tracker.flush()
-        return self._latest.kwh * 1000.0
+        return None if self._latest.kwh is None else self._latest.kwh * 1000.0
 
 
 @cache
@@ -209,9 +215,7 @@ def hourly_rate(instance: str | None = None, usd_per_hour: float | None = None) 
     or for both at once.
     """
     if instance is not None and usd_per_hour is not None:
-        raise SettingError(
-            f"Both instance '{instance}' and usd_per_hour={usd_per_hour} set a price: give one of them."
-        )
+        raise SettingError(f"Both instance '{instance}' and usd_per_hour={usd_per_hour} set a price: give one of them.")
     if instance is None:
         if usd_per_hour is not None and not 0 <= usd_per_hour < float("inf"):
             raise SettingError(f"usd_per_hour={usd_per_hour} must be 0 or more.")

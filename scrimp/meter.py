@@ -73,6 +73,7 @@ class Run(_Record):
     """Everything known about one trained model: what was asked, what came out, what it cost, where it ran.
 
     costs: a bill per stage ("read", "select", "prepare", "train", "measure"), `cost` their sum.
+    start: where the first weights came from.
     shared: the stages whose bill this run shares with others (a pack made once, used many times).
     val chooses; test only reports. notes: what the user should know (fallbacks, guesses, missing sensors).
     folder: where it lies on disk, with its weights; not written into the file itself.
@@ -81,6 +82,7 @@ class Run(_Record):
     plan: Plan
     status: Status
     reason: str = ""
+    start: str = ""
     classes: tuple[str, ...]
     image_counts: dict[str, int]
     fingerprint: str
@@ -116,7 +118,7 @@ class Run(_Record):
         """Writes `result.json` (whole or not at all) and returns the run as it now lies in `folder`."""
         text = self.model_copy(update={"folder": None}).model_dump_json(indent=1)
         write_whole(folder / "result.json", text.encode())
-        return self.model_copy(update={"folder": str(folder)})
+        return self.model_copy(update={"folder": str(folder.resolve())})
 
 
 def load_run(folder: str | Path) -> Run:
@@ -125,9 +127,7 @@ def load_run(folder: str | Path) -> Run:
     try:
         run = Run.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise NotFound(
-            f"No run in '{folder}': there is no result.json. Run folders lie below 'runs/'."
-        ) from None
+        raise NotFound(f"No run in '{folder}': there is no result.json. Run folders lie below 'runs/'.") from None
     except ValueError as error:
         raise ImageError(f"'{path}' is not a result this version can read: {error}") from None
     return run.model_copy(update={"folder": str(Path(folder).resolve())})
@@ -166,6 +166,7 @@ def measure(trained: Trained, *, usd_per_hour: float | None = None, test: bool =
         plan=_plan_of(trained),
         status=trained.status,
         reason=trained.reason,
+        start=model.start,
         classes=images.classes,
         image_counts={split: len(images.rows(split)) for split in SPLITS},
         fingerprint=images.fingerprint,

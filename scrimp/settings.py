@@ -15,9 +15,7 @@ from scrimp.errors import NotFound, SettingError, UnknownName
 class Settings(BaseModel):
     """Base of every stage's settings: an unknown or impossible value is refused with its name and value."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -26,7 +26,7 @@ class Axis(NamedTuple):
 
 
 AXES: dict[str, Axis] = {
-    "seconds": Axis("training time", "s", lambda run: run.cost.seconds),
+    "seconds": Axis("time", "s", lambda run: run.cost.seconds),
     "cpu_seconds": Axis("processor time", "CPU-s", lambda run: run.cost.cpu_seconds),
     "wh": Axis("energy", "Wh", lambda run: run.cost.wh),
     "usd": Axis("money", "$", lambda run: run.cost.usd),
@@ -102,9 +102,7 @@ class Candidate:
     def stage_seconds(self) -> dict[str, float]:
         """Mean seconds of each stage, in the order in which they ran."""
         stages = dict.fromkeys(stage for run in self.runs for stage in run.costs)
-        return {
-            s: fmean(run.costs[s].seconds if s in run.costs else 0.0 for run in self.runs) for s in stages
-        }
+        return {s: fmean(run.costs[s].seconds if s in run.costs else 0.0 for run in self.runs) for s in stages}
 
     def macro_f1(self, split: Literal["val", "test"]) -> Spread | None:
         """Macro-averaged F1 on a split, 0 to 1."""
@@ -217,6 +215,7 @@ def _whole_bill(runs: Sequence[Run]) -> Cost:
         (stage, run.fingerprint, run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
         for run in runs
         for stage in run.shared
+        if stage in run.costs  # a run that failed early may have none
     }
     return sum([*own, *shared.values()], FREE)
 
@@ -254,9 +253,7 @@ def summary(chosen: Chosen) -> dict[str, Any]:
         "test": chosen.winner.test._asdict() if chosen.winner.test else None,
         "candidates": rows,
         "front": {axis: [candidate.name for candidate in front] for axis, front in chosen.front.items()},
-        "failed": [
-            {"name": run.plan.name, "reason": run.reason, "folder": run.folder} for run in chosen.failed
-        ],
+        "failed": [{"name": run.plan.name, "reason": run.reason, "folder": run.folder} for run in chosen.failed],
         "story": list(chosen.story),
         "bill": asdict(chosen.bill),
     }
@@ -289,9 +286,7 @@ def _names(groups: dict[str, list[Run]]) -> list[str]:
     names = []
     for settings in flat:
         extra = [f"{key.split('.')[-1]} {settings.get(key)}" for key in differing]
-        names.append(
-            ", ".join([f"{settings['recipe.model']} @ {settings['preparation.image_px']} px", *extra])
-        )
+        names.append(", ".join([f"{settings['recipe.model']} @ {settings['preparation.image_px']} px", *extra]))
     return names
 
 
@@ -347,10 +342,9 @@ def _front(candidates: Sequence[Candidate], axis: str) -> tuple[Candidate, ...]:
 
 
 def _verdict(winner: Candidate, ties: Sequence[Candidate]) -> str:
-    said = f"{winner.name} wins with {winner.val.mean:.1%} on val"
+    said = f"{winner.name} wins with {_points(winner.val)} on val"
     if winner.test:
-        spread = f" ± {winner.test.sd:.1%}" if winner.test.sd is not None else ""
-        said += f" and {winner.test.mean:.1%}{spread} on test"
+        said += f" and {_points(winner.test)} on test"
     if not ties:
         return said + "."
     cheapest = min(ties, key=lambda c: c.costs["seconds"].mean if c.costs["seconds"] else math.inf)
@@ -360,3 +354,7 @@ def _verdict(winner: Candidate, ties: Sequence[Candidate]) -> str:
     if mine and its and its.mean < mine.mean:
         said += f", the cheapest being {cheapest.name} at {its.mean / mine.mean:.0%} of the time"
     return said + "."
+
+
+def _points(spread: Spread) -> str:
+    return f"{spread.mean:.1%}" + (f" ± {spread.sd:.1%}" if spread.sd is not None else "")

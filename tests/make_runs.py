@@ -55,6 +55,7 @@ def make_run(
         plan=make_plan(model=model, image_px=image_px, seed=seed, epochs=epochs, source=source, **recipe or {}),
         status=status,
         reason=reason,
+        start="published weights" if trained else "",
         classes=tuple(classes),
         image_counts={split: images_per_class * len(classes) * part for split, part in PARTS.items()},
         fingerprint="4f1c0ffee",

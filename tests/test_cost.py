@@ -1,6 +1,9 @@
+import time
+from itertools import pairwise
+
 import pytest
 
-from scrimp.cost import FREE, USD_PER_HOUR, Cost, Stopwatch, dollars, hourly_rate
+from scrimp.cost import FREE, USD_PER_HOUR, CodeCarbonSensor, Cost, Stopwatch, dollars, hourly_rate
 from scrimp.errors import SettingError, UnknownName
 
 
@@ -21,7 +24,15 @@ class Counter:
 @pytest.mark.parametrize(
     ("seconds", "usd"),
     # the light-model study's table: total seconds on ml.c5.9xlarge, dollars paid
-    [(491.716955, 0.334368), (491.7, 0.334), (635.1, 0.432), (381.5, 0.259), (378.2, 0.257), (429.7, 0.292), (902.7, 0.614)],
+    [
+        (491.716955, 0.334368),
+        (491.7, 0.334),
+        (635.1, 0.432),
+        (381.5, 0.259),
+        (378.2, 0.257),
+        (429.7, 0.292),
+        (902.7, 0.614),
+    ],
 )
 def test_dollars_are_those_of_the_light_model_study(seconds, usd):
     digits = len(str(usd).split(".")[1])
@@ -59,6 +70,21 @@ def test_energy_without_a_reading_is_unknown_not_zero(sensor):
         pass
     assert watch.cost.wh is None
     assert watch.cost.wh_source is None
+
+
+def test_the_real_sensor_counts_on_from_reading_to_reading():
+    sensor = CodeCarbonSensor()
+    readings = [sensor.read_wh()]
+    for _ in range(3):
+        end = time.perf_counter() + 0.2
+        while time.perf_counter() < end:
+            pass
+        readings.append(sensor.read_wh())
+    assert readings == sorted(readings)
+    assert len(set(readings)) == 4, readings
+    # 0.2 s at anything from 1 to 1,000 W
+    assert all(0.2 / 3600 < b - a < 200 / 3600 for a, b in pairwise(readings))
+    assert sensor.source.startswith("CodeCarbon (")
 
 
 def test_no_rate_means_unknown_dollars():

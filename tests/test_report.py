@@ -21,6 +21,7 @@ from scrimp.errors import StorageError
 from scrimp.meter import Run
 from scrimp.plan import Plan
 from scrimp.report import figures, page, words, write_report
+from scrimp.settings import to_toml
 from scrimp.tradeoff import AXES, Chosen, compare
 
 EVIL = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "naïve Ärger 鳥", "a & b \"q\" 'r'")
@@ -237,6 +238,7 @@ def test_the_plan_in_the_page_repeats_the_best_run(three: list[Run], tmp_path: P
     [link] = [a["href"] or "" for tag, a in seen.elements if tag == "a" and "download" in a]
     saved = tomllib.loads(unquote(link.split(",", 1)[1]))
     assert Plan(**saved) == three[2].plan
+    assert to_toml(three[2].plan) in seen.text
     assert "scrimp train --plan plan.toml" in seen.text
     assert "scrimp serve FOLDER" in seen.text
 
@@ -385,7 +387,14 @@ def test_text_from_data_stays_text(tmp_path: Path) -> None:
     for name in EVIL:
         assert any(name in row for row in seen.rows)
     assert "<" not in "".join(seen.figures["confusion"]["data"][0]["x"])  # plotly would read it as HTML
-    assert seen.figures["confusion"]["data"][0]["x"][2] == EVIL[2]
+    assert seen.figures["confusion"]["data"][0]["x"][2:] == [EVIL[2], "a &amp; b \"q\" 'r'"]  # quotes as they are
+
+
+def test_inline_json_cannot_end_its_script() -> None:
+    written = page._inline_json({"a": [*EVIL, "<!--", "\u2028"]})
+    assert "<" not in written
+    assert "\u2028" not in written
+    assert json.loads(written) == {"a": [*EVIL, "<!--", "\u2028"]}
 
 
 def test_the_title_is_text_too(three: list[Run], tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 import csv
-import os
 
 import pytest
 
-from scrimp import sweep as room
+from scrimp import sweeping as room
 from scrimp.errors import ImageError, SettingError, UnknownName
 from scrimp.meter import load_run, load_runs
-from scrimp.sweep import keep_best, sweep, vary
+from scrimp.sweeping import keep_best, sweep, vary
 
 AXES = {"recipe.seed": [0, 1], "recipe.model": ["simple_cnn", "ultralight"]}
 
@@ -99,7 +98,7 @@ def test_best_leads_to_the_run_and_can_be_moved_with_its_folder(base, tmp_path):
         best = keep_best(tmp_path / "out", run)
         assert load_run(best).plan == run.plan
     assert len(load_runs(tmp_path / "out")) == 4, "best is not a fifth run"
-    os.rename(tmp_path / "out", tmp_path / "moved")
+    (tmp_path / "out").rename(tmp_path / "moved")
     assert load_run(tmp_path / "moved" / "best").plan == runs[1].plan
 
 

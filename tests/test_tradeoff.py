@@ -34,7 +34,17 @@ def test_the_winner_is_chosen_on_val_and_test_cannot_change_it():
 def test_the_front_against_brute_force_on_nine_points():
     accuracies = [0.50, 0.62, 0.58, 0.71, 0.71, 0.80, 0.77, 0.80, 0.55]
     seconds = [10, 20, 25, 30, 40, 50, 60, 45, 5]
-    models = ["resnet18", "resnet34", "resnet50", "vgg16", "vgg8", "ultralight", "simple_cnn", "mnasnet0_5", "lcnet_100"]
+    models = [
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "vgg16",
+        "vgg8",
+        "ultralight",
+        "simple_cnn",
+        "mnasnet0_5",
+        "lcnet_100",
+    ]
     runs = [make_run(model=m, val=a, seconds=s) for m, a, s in zip(models, accuracies, seconds, strict=True)]
     points = list(zip(models, accuracies, seconds, strict=True))
     expected = {

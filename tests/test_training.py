@@ -214,7 +214,9 @@ def test_schedules_at_points_worked_by_hand():
     constant, cosine, one_cycle = (QUICK.but(lr=1.0, schedule=s) for s in ("constant", "cosine", "one-cycle"))
     assert [lr_at(x, constant) for x in (0, 0.5, 1)] == [1, 1, 1]
     assert [lr_at(x, cosine) for x in (0, 0.5, 1)] == pytest.approx([1, 0.5, 0], abs=1e-12)
-    assert [lr_at(x, one_cycle) for x in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx([0.04, 0.52, 1, 0.5, 0], abs=1e-12)
+    assert [lr_at(x, one_cycle) for x in (0, 0.125, 0.25, 0.625, 1)] == pytest.approx(
+        [0.04, 0.52, 1, 0.5, 0], abs=1e-12
+    )
 
 
 def test_biases_and_norms_do_not_decay():

@@ -13,12 +13,12 @@ Part = str | int | npt.NDArray[np.generic] | Sequence[str]
 
 
 def fingerprint(*parts: Part) -> str:
-    """A sha256 in hex over texts, numbers, lists of texts and arrays, in this order.
+    """A BLAKE2b in hex over texts, numbers, lists of texts and arrays, in this order.
 
     Every part is preceded by its kind and length, so that ("ab", "c") and ("a", "bc") differ.
-    Cost: that of sha256, linear in the bytes.
+    Cost: linear in the bytes, about 1 GB/s.
     """
-    total = hashlib.sha256()
+    total = hashlib.blake2b(digest_size=32)
     for part in parts:
         if isinstance(part, np.ndarray):
             _add_array(total, part)
@@ -51,11 +51,11 @@ def _composed(key: str) -> str:
     return key if key.isascii() else unicodedata.normalize("NFC", key)
 
 
-def _add(total: hashlib._Hash, kind: str, content: bytes) -> None:
+def _add(total: hashlib.blake2b, kind: str, content: bytes) -> None:
     total.update(f"{kind}:{len(content)}:".encode())
     total.update(content)
 
 
-def _add_array(total: hashlib._Hash, array: npt.NDArray[np.generic]) -> None:
+def _add_array(total: hashlib.blake2b, array: npt.NDArray[np.generic]) -> None:
     little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
     _add(total, f"{little.dtype.str}{array.shape}", little.tobytes())

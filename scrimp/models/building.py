@@ -113,9 +113,7 @@ def _plain_body(card: ModelCard, classes: int, image_px: int) -> nn.Module:
     return body
 
 
-def _from_timm(
-    name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool
-) -> Classifier:
+def _from_timm(name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool) -> Classifier:
     timm_name = str(card.weights).split("/")[1] if card else name.removeprefix(_TIMM)
     published = _published_by_timm(timm_name)
     file = timm_file(name, published) if pretrained and published else None

@@ -82,9 +82,7 @@ class Classifier(nn.Module):
         of_head = {id(parameter) for parameter in self.head_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in of_head]
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in PyTorch, but a state without layout versions (safetensors has none) counts as today's layout.
 
         Without that, MNASNet refuses its own weights.

@@ -39,9 +39,9 @@ def simple_cnn(classes: int, image_px: int) -> nn.Module:
 def ultralight(classes: int, image_px: int) -> nn.Module:
     """Dense convolutions where maps are large and channels few, separable ones at the deep end.
 
-    Pools right after its stem, which does the rest of the shrinking for large images: maps of 32 to 48 pixels
-    come out of it up to 192 pixels, so that a photo costs about what a thumbnail does. The parameters are the
-    same at every size: 79,426 with 10 classes.
+    Pools right after its stem, which does the rest of the shrinking for large images: maps of 24 to 48
+    pixels come out of it for images of 49 to 192, so that a photo costs about what a thumbnail does. The
+    parameters are the same at every size: 79,426 with 10 classes.
     """
     layers = nn.Sequential(
         _stem(24, image_px),

@@ -63,7 +63,5 @@ def load_model(folder: str | Path) -> Loaded:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(
-            f"'{path.parent}/model.safetensors' does not fit a {facts['model']}: {error}"
-        ) from None
+        raise WeightsError(f"'{path.parent}/model.safetensors' does not fit a {facts['model']}: {error}") from None
     return Loaded(model.eval(), tuple(facts["classes"]), facts["image_px"])

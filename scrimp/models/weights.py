@@ -65,12 +65,13 @@ def timm_file(name: str, published: str) -> Path:
     if held is not None:
         return held
     repository, _, filename = published.rpartition("/")
+    held_in = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     url = f"{constants.ENDPOINT}/{repository}/resolve/main/{filename}"
     try:
         _check_reachable(constants.ENDPOINT)
         return Path(hf_hub_download(repository, filename))
     except Exception as error:  # the hub's client raises its own errors and those of its HTTP library
-        raise _unavailable(name, url, Path(constants.HF_HUB_CACHE) / repository, error) from error
+        raise _unavailable(name, url, held_in, error) from error
 
 
 def _in_hub_cache(published: str) -> Path | None:
@@ -90,7 +91,12 @@ def _check_reachable(url: str) -> None:
 
 
 def _unavailable(name: str, url: str, looked_in: Path, error: Exception) -> WeightsError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = (str(getattr(error, "reason", error)).strip() or type(error).__name__).splitlines()[0]
+    if looked_in.is_file():
+        return WeightsError(
+            f"The ImageNet weights of {name} in '{looked_in}' cannot be read: {reason}. "
+            f"Delete it to have it fetched again. Or: {_WAYS_OUT[0].lower()}{_WAYS_OUT[1:]}"
+        )
     return WeightsError(
         f"No ImageNet weights for {name}: wanted {url}, looked for '{looked_in}' first; "
         f"fetching failed: {reason}. {_WAYS_OUT}"

@@ -154,7 +154,7 @@ def _front_line(chosen: Chosen, axis: str) -> Figure:
 def _hover(rank: int, candidate: Candidate) -> str:
     n = words.of(candidate.val.n, "seed")
     lines = [
-        f"<b>{rank + 1}. {escape(words.clipped(candidate.name, 70))}</b> ({n})",
+        f"<b>{rank + 1}. {_text(words.clipped(candidate.name, 70))}</b> ({n})",
         f"val {words.spread_percent(candidate.val)}, test {words.spread_percent(candidate.test)}",
     ]
     for name, axis in AXES.items():
@@ -191,7 +191,7 @@ def curves(chosen: Chosen, title: str, read: Callable[[Run], Sequence[float]]) -
         for place, run in enumerate(runs):
             style = {"legendgroup": str(rank), "legendrank": rank + 1, "x": list(read(run))}
             data.append({**style, **_train_line(rank, run)})
-            name = f"{rank + 1}. {escape(words.clipped(candidate.name, 40))}"
+            name = f"{rank + 1}. {_text(words.clipped(candidate.name, 40))}"
             shown = place == 0 and rank < COLOURS
             data.append({**style, **_val_line(rank, run), "name": name, "showlegend": shown})
     figure = _figure(data, title, "accuracy")
@@ -242,7 +242,7 @@ def confusion(chosen: Chosen) -> Figure:
     drawn, _ = matrix_classes(chosen)
     _, scores = chosen.reported
     shares = chosen.class_scores
-    names = [escape(shares[i].name) for i in drawn]
+    names = [_text(shares[i].name) for i in drawn]
     counts = [[scores.confusion[true][predicted] for predicted in drawn] for true in drawn]
     heat: Figure = {
         "type": "heatmap",
@@ -278,7 +278,7 @@ def matrix_classes(chosen: Chosen) -> tuple[list[int], bool]:
 def _name_classes(layout: Figure, names: Sequence[str], plain: Sequence[str]) -> None:
     """Names along both sides as far as there is room; the hover text has them whole."""
     named = len(names) <= NAMED_MATRIX
-    labels = [escape(words.clipped(name, 16)) for name in plain]
+    labels = [_text(words.clipped(name, 16)) for name in plain]
     axis = {
         "type": "category",
         "showgrid": False,
@@ -297,6 +297,11 @@ def _name_classes(layout: Figure, names: Sequence[str], plain: Sequence[str]) ->
 # ---------------------------------------------------------------- what all charts share
 
 _SHARE = {"tickformat": ".2~%", "minallowed": -0.02, "maxallowed": 1.02}
+
+
+def _text(text: str) -> str:
+    """Text from data, so that plotly shows it as it is; quotes it would show escaped."""
+    return escape(text, quote=False)
 
 
 def _figure(data: list[Figure], x: str, y: str) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import NamedTuple
 
 from scrimp.meter import Run
@@ -109,7 +108,7 @@ def models(chosen: Chosen) -> Table:
             ("MACs", lambda c: _count(size.macs if (size := c.best_run.size) else None)),
             ("one image", lambda c: _mean(c.costs["ms"], "ms")),
             ("images per second", lambda c: _bare(c.spread(_images_per_second))),
-            ("starts from", lambda c: _text(_start(c.best_run))),
+            ("starts from", lambda c: _text(c.best_run.start)),
         ],
     )
 
@@ -218,13 +217,6 @@ def _ended(candidate: Candidate) -> str:
 
 def _failure(run: Run) -> str:
     return f"{run.status} after {words.duration(run.cost.seconds)}: {run.reason or 'no reason was given'}"
-
-
-def _start(run: Run) -> str:
-    recipe = run.plan.recipe
-    if recipe.weights is not None:
-        return PurePath(recipe.weights).name
-    return "published weights" if recipe.pretrained else "random numbers"
 
 
 def _sharing(chosen: Chosen) -> str:

@@ -15,9 +15,7 @@ _BATCH = 64
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, ready: Prepared, rows: npt.NDArray[np.int64], *, batch_size: int = _BATCH
-) -> Tensor:
+def predict(model: nn.Module, ready: Prepared, rows: npt.NDArray[np.int64], *, batch_size: int = _BATCH) -> Tensor:
     """Logits float32 (len(rows), classes) on the CPU, in the order of the rows; the model is left in eval mode."""
     device = next(model.parameters()).device
     model.eval()

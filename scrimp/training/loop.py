@@ -75,7 +75,7 @@ def train(
     notes = [hardware.keep_freed_memory()]
     with Stopwatch(shared_sensor()) as watch, torch.random.fork_rng():
         model = model or _build(recipe, ready)
-        notes += [f"started from {model.start}", *model.load_notes]
+        notes += model.load_notes
         play = _set_stage(ready, recipe, model, device, watch, notes)
         resumable = recipe.max_seconds is None
         done = (checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked)
@@ -144,9 +144,7 @@ def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[St
             order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
             _learning_mode(model, recipe)
             time_is_up = False
-            for step, (pixels, labels) in enumerate(
-                batches(play.ready, rows, recipe.batch_size, order=order)
-            ):
+            for step, (pixels, labels) in enumerate(batches(play.ready, rows, recipe.batch_size, order=order)):
                 started = time.perf_counter()
                 time_is_up = play.images > 0 and _time_left(play) < step_seconds
                 if time_is_up:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -23,11 +23,11 @@ from pydantic import Field, model_validator
 
 from scrimp.batches import Prepared, prepare
 from scrimp.cost import Stopwatch, shared_sensor
-from scrimp.errors import BudgetError, ImageError, ScrimpError, SettingError, TrainingError
+from scrimp.errors import BudgetError, ImageError, ScrimpError, SettingError, TrainingError, WeightsError
 from scrimp.images import Images
 from scrimp.images.decode import open_rgb
 from scrimp.meter import Run, measure
-from scrimp.models import build
+from scrimp.models import MODELS, build, weights_at_hand
 from scrimp.settings import Settings
 from scrimp.subset import select
 from scrimp.tradeoff import Chosen, compare
@@ -54,6 +54,7 @@ _FINAL_SHARE = 0.5  # of the time for training goes to the last candidate alone
 _FINISH_S = 4.0  # timing the winner, writing result and report
 _TIMING_S = 0.6  # timing one candidate's forward pass
 _PACKING_SHARE = 0.3  # of the budget may go into decoding
+_WEIGHING_SHARE = 0.15  # of what is left may go into timing candidates
 _ENDLESS = 100_000  # epochs: the clock ends the training
 
 
@@ -94,9 +95,7 @@ class Budget(Settings):
         limits = [self.seconds or math.inf, (self.minutes or math.inf) * 60]
         if self.usd is not None:
             if not usd_per_hour:
-                raise SettingError(
-                    f"A budget of ${self.usd:g} needs a price: give --instance or --usd-per-hour."
-                )
+                raise SettingError(f"A budget of ${self.usd:g} needs a price: give --instance or --usd-per-hour.")
             limits.append(self.usd / usd_per_hour * 3600)
         return min(limits)
 
@@ -121,8 +120,10 @@ def fit(
     Raises `BudgetError`, naming the smallest that would do, when no candidate could see every image once.
     """
     began = time.perf_counter() - images.cost.seconds if started is None else started
-    deadline = began + budget.in_seconds(usd_per_hour)
-    game = _Game(images=images, out=Path(out), deadline=deadline, seed=seed)
+    budget_s = budget.in_seconds(usd_per_hour)
+    for name in models:
+        Recipe(model=name)  # refuses a name that is not known before anything is spent on it
+    game = _Game(images=images, out=Path(out), budget_s=budget_s, deadline=began + budget_s, seed=seed)
     with Stopwatch(shared_sensor()) as watch:
         _enter(game, list(models), list(image_sizes), pretrained)
         try:
@@ -131,7 +132,7 @@ def fit(
             game.tell("Stopped by Ctrl-C: the best so far is kept.")
         runs = _measure_all(game, usd_per_hour)
     bill = (images.cost + watch.cost).priced(usd_per_hour)
-    game.tell(f"Spent {time.perf_counter() - began:.0f} s of {deadline - began:.0f} s.")
+    game.tell(f"Spent {time.perf_counter() - began:.0f} s of {budget_s:.0f} s.")
     return compare(runs, story=game.story, bill=bill)
 
 
@@ -151,9 +152,7 @@ class _Entrant:
 
     @property
     def val(self) -> float:
-        return (
-            max((epoch.val_accuracy for epoch in self.trained.history), default=0.0) if self.trained else 0.0
-        )
+        return max((epoch.val_accuracy for epoch in self.trained.history), default=0.0) if self.trained else 0.0
 
     def seconds_for(self, split: str) -> float:
         """To look once at every image of a split, learning from it if it is "train"."""
@@ -172,16 +171,16 @@ class _Game:
 
     images: Images
     out: Path
+    budget_s: float
     deadline: float
     seed: int
     entrants: list[_Entrant] = field(default_factory=list)
     dropped: list[_Entrant] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
-    clock: Callable[[], float] = time.perf_counter
 
     def left(self) -> float:
         """Seconds until the budget is spent."""
-        return self.deadline - self.clock()
+        return self.deadline - time.perf_counter()
 
     def tell(self, line: str) -> None:
         self.story.append(line)
@@ -211,9 +210,7 @@ def _enter(game: _Game, models: list[str], image_sizes: list[int], pretrained: b
         weighed = _weigh_all(game, ready, list(FROM_SCRATCH), pretrained=False)
     if not weighed:
         raise BudgetError("No candidate could be started. " + " ".join(game.story))
-    packs = {
-        px: pack for px in sizes if (pack := ready if px == sizes[0] else _affordable_pack(game, ready, px))
-    }
+    packs = {px: pack for px in sizes if (pack := ready if px == sizes[0] else _affordable_pack(game, ready, px))}
     for recipe, weight in weighed:
         for px, pack in packs.items():
             factor = (px / sizes[0]) ** 2  # convolutions cost by the pixel
@@ -250,21 +247,30 @@ def _what_can_be_decoded(game: _Game, px: int) -> Images:
     if len(images) <= affordable:
         return images
     if affordable - others < 2 * len(images.classes):
+        least = (others + 2 * len(images.classes)) * per_image / _PACKING_SHARE
+        enough = math.ceil(game.budget_s - game.left() + least + _FINISH_S)
         raise BudgetError(
-            f"Decoding {others:,} val and test images alone takes about {others * per_image:.0f} s: give a budget of "
-            f"at least {math.ceil((others + train / 10) * per_image / _PACKING_SHARE)} s."
+            f"The budget of {game.budget_s:.0f} s is too small: decoding {len(images):,} images takes about "
+            f"{len(images) * per_image:.1f} s, and {game.budget_s - game.left():.1f} s are spent already. The smallest "
+            f"that would do is about {enough} s."
         )
-    game.tell(
-        f"Decoding all {train:,} training images would not fit: a random {affordable - others:,} are used."
-    )
+    game.tell(f"Decoding all {train:,} training images would not fit: a random {affordable - others:,} are used.")
     return select(images, keep=affordable - others, seed=game.seed)
 
 
-def _weigh_all(
-    game: _Game, ready: Prepared, names: Sequence[str], pretrained: bool
-) -> list[tuple[Recipe, Weight]]:
-    weighed = []
-    for name in names:
+def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: bool) -> list[tuple[Recipe, Weight]]:
+    """Times each model; weights that lie here go first, and a hub that did not answer once is not asked again."""
+    weighed: list[tuple[Recipe, Weight]] = []
+    silent: set[str] = set()
+    stop_at = -math.inf  # the first is weighed whatever it takes: it pays for importing the libraries
+    for name in sorted(names, key=lambda name: pretrained and not weights_at_hand(name)):
+        if weighed and game.left() < stop_at:
+            game.tell(f"{name} is out: no time is left to weigh it.")
+            continue
+        hub = MODELS[name].source if pretrained and name in MODELS and not weights_at_hand(name) else ""
+        if hub in silent:
+            game.tell(f"{name} is out: its weights are not here, and {hub}'s hub cannot be reached.")
+            continue
         recipe = recipe_for(name, len(ready.images.rows("train")), pretrained=pretrained, seed=game.seed)
         try:
             model = build(
@@ -277,8 +283,11 @@ def _weigh_all(
             weight = weigh(model, ready, recipe, at_most_s=min(1.0, game.left() / 100))
         except (ScrimpError, RuntimeError, MemoryError) as error:
             game.tell(f"{name} is out: {error}")
+            silent |= {hub} if hub and isinstance(error, WeightsError) else set()
             continue
         game.tell(f"{name} learns from {1 / weight.train_s:,.0f} images/s at {ready.image_px} px.")
+        if not weighed:
+            stop_at = game.left() * (1 - _WEIGHING_SHARE)
         weighed.append((recipe, weight))
     return weighed
 
@@ -316,11 +325,11 @@ def _drop_the_slow(game: _Game) -> None:
         slow = game.entrants.pop()
         game.tell(f"{slow.name} is out: {slow.least_s:.0f} s to see every image once is more than its share.")
     if fastest.least_s > game.left_to_train():
-        short = math.ceil(fastest.least_s - available)
+        enough = math.ceil(game.budget_s + fastest.least_s - available)
         raise BudgetError(
-            f"The budget is too small: even {fastest.name}, the fastest candidate, needs {fastest.least_s:.0f} s to "
-            f"see every image once. Give about {short} s more, fewer images (--per-class) or smaller ones "
-            "(--image-size)."
+            f"The budget of {game.budget_s:.0f} s is too small: the fastest candidate, {fastest.name}, takes "
+            f"{fastest.least_s:.1f} s to see every image once, beside reading, weighing and measuring. The smallest "
+            f"that would do is about {enough} s; or give fewer images (--per-class) or smaller ones (--image-size)."
         )
 
 
@@ -343,9 +352,7 @@ def _play_rounds(game: _Game) -> None:
     for number in range(1, rounds + 1):
         # What is left is shared anew each round, so that earlier overruns never add up.
         rounds_left = rounds - number + 1
-        final = (
-            game.left_to_train() * _FINAL_SHARE / (_FINAL_SHARE + (1 - _FINAL_SHARE) * rounds_left / rounds)
-        )
+        final = game.left_to_train() * _FINAL_SHARE / (_FINAL_SHARE + (1 - _FINAL_SHARE) * rounds_left / rounds)
         share = (game.left_to_train() - final) / rounds_left / len(game.entrants)
         for entrant in game.entrants:
             if not _continue(game, entrant, share):

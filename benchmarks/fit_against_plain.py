@@ -1,0 +1,99 @@
+"""Does `scrimp fit` keep its budget, and beat every single model of its list given the same time?
+
+On 5,000 images of CIFAR-10 (500 a class; 4,250 to train on, 750 to choose by, the whole test split to report on), two
+fits of five minutes, measured from outside as whole processes; against each model of the list trained for the same five
+minutes by the plain recipe: Adam, learning rate 1e-4, batch 32, no augmentation, the best epoch on val kept. The
+plain recipe is usually stopped after 10 epochs; its accuracy there is recorded, too.
+
+    python benchmarks/fit_against_plain.py [--quick] [--data-dir FOLDER]
+
+Summary keys: `fit_test_accuracy` (mean of the fits), `best_plain_test_accuracy`, `best_plain_model`,
+`gain_over_best_plain` (points), `budget_used` (largest part of the budget that a fit took, as a fraction).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from record import record
+
+from scrimp.fitting import FROM_SCRATCH
+
+PLAIN = ["--lr", "1e-4", "--batch-size", "32", "--augment", "none", "--epochs", "100000"]
+PLAIN += ["--set", "recipe.optimiser=adam", "--set", "recipe.schedule=constant", "--set", "recipe.weight_decay=0"]
+
+
+def scrimp(*arguments: str) -> tuple[dict[str, Any], float]:
+    """What a command prints as JSON, and its wall-clock seconds from start to end."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "scrimp", *arguments, "--json"], check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout), time.perf_counter() - start
+
+
+def fit_row(images: list[str], budget_s: int, seed: int, out: Path) -> dict[str, Any]:
+    """One fit as a whole process."""
+    found, seconds = scrimp(
+        "fit", *images, "--budget", f"{budget_s}s", "--seed", str(seed), "--out", str(out / f"fit{seed}")
+    )
+    winner = next(row for row in found["candidates"] if row["wins"])
+    return {
+        "what": "fit",
+        "seed": seed,
+        "winner": winner["name"],
+        "seconds": seconds,
+        "val_accuracy": found["val"]["mean"],
+        "test_accuracy": found["test"]["mean"],
+        "story": found["story"],
+    }
+
+
+def plain_row(images: list[str], budget_s: int, model: str, out: Path) -> dict[str, Any]:
+    """One model by the plain recipe for the whole budget."""
+    limit = f"recipe.max_seconds={budget_s}"
+    options = ["--model", model, "--image-size", "32", "--set", limit, *PLAIN, "--out", str(out / model)]
+    run, seconds = scrimp("train", *images, *options)
+    tenth = [epoch["val_accuracy"] for epoch in run["history"] if epoch["epoch"] <= 10]
+    return {
+        "what": "plain",
+        "model": model,
+        "seconds": seconds,
+        "epochs": len(run["history"]),
+        "val_accuracy": run["val"]["top1"],
+        "val_accuracy_by_epoch_10": max(tenth, default=None),
+        "test_accuracy": run["test"]["top1"],
+    }
+
+
+def main() -> None:
+    """Runs the fits and the plain trainings one after the other, and records them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="20 s instead of five minutes, 1,000 images")
+    parser.add_argument("--data-dir", help="folder that holds CIFAR-10")
+    asked = parser.parse_args()
+    budget_s, per_class, fits = (20, 100, 1) if asked.quick else (300, 500, 2)
+    images = ["cifar10", "--per-class", str(per_class)] + (["--data-dir", asked.data_dir] if asked.data_dir else [])
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [fit_row(images, budget_s, seed, Path(folder)) for seed in range(fits)]
+        rows += [plain_row(images, budget_s, model, Path(folder)) for model in FROM_SCRATCH]
+    best = max((row for row in rows if row["what"] == "plain"), key=lambda row: row["test_accuracy"])
+    ours = [row for row in rows if row["what"] == "fit"]
+    accuracy = sum(row["test_accuracy"] for row in ours) / len(ours)
+    summary = {
+        "fit_test_accuracy": accuracy,
+        "best_plain_test_accuracy": best["test_accuracy"],
+        "best_plain_model": best["model"],
+        "gain_over_best_plain": 100 * (accuracy - best["test_accuracy"]),
+        "budget_used": max(row["seconds"] for row in ours) / budget_s,
+    }
+    record("fit_against_plain", rows, summary, quick=asked.quick)
+
+
+if __name__ == "__main__":
+    main()

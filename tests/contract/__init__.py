@@ -1,0 +1,1 @@
+"""What every entry of a table passes by being registered in it."""
