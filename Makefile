@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test demo docs-commands clean
+.PHONY: help install check format test demo docs-commands docs-results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ demo: $(READY) ## the best digit reader that a minute buys
 
 docs-commands: $(READY) ## write docs/commands.md anew
 	$(BIN)/python scripts/write_command_docs.py
+
+docs-results: $(READY) ## write the measured figures into README.md anew
+	$(BIN)/python scripts/write_results.py
 
 clean: ## remove caches and builds; .venv and runs stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,7 +29,9 @@ from scrimp.images.decode import open_rgb
 from scrimp.meter import Run, measure
 from scrimp.models import MODELS, build, weights_at_hand
 from scrimp.settings import Settings
+from scrimp.store import write_whole
 from scrimp.subset import select
+from scrimp.sweeping import to_csv
 from scrimp.tradeoff import Chosen, compare
 from scrimp.training import Epoch, Recipe, Trained, train
 from scrimp.training.checkpoint import Weights
@@ -131,6 +133,7 @@ def fit(
         except KeyboardInterrupt:
             game.tell("Stopped by Ctrl-C: the best so far is kept.")
         runs = _measure_all(game, usd_per_hour)
+        write_whole(game.out / "runs.csv", to_csv(runs).encode())
     bill = (images.cost + watch.cost).priced(usd_per_hour)
     game.tell(f"Spent {time.perf_counter() - began:.0f} s of {budget_s:.0f} s.")
     return compare(runs, story=game.story, bill=bill)
@@ -204,12 +207,13 @@ def _enter(game: _Game, models: list[str], image_sizes: list[int], pretrained: b
     names = models or list(FROM_SCRATCH if not pretrained else PRETRAINED)
     game.images = _what_can_be_decoded(game, sizes[0])
     ready = prepare(game.images, image_px=sizes[0])
-    weighed = _weigh_all(game, ready, names, pretrained)
-    if not weighed and not models:
+    try:
+        weighed = _weigh_all(game, ready, names, pretrained)
+    except WeightsError:
+        if models:
+            raise
         game.tell("No pretrained weights can be had here: every candidate starts from scratch.")
         weighed = _weigh_all(game, ready, list(FROM_SCRATCH), pretrained=False)
-    if not weighed:
-        raise BudgetError("No candidate could be started. " + " ".join(game.story))
     packs = {px: pack for px in sizes if (pack := ready if px == sizes[0] else _affordable_pack(game, ready, px))}
     for recipe, weight in weighed:
         for px, pack in packs.items():
@@ -259,8 +263,12 @@ def _what_can_be_decoded(game: _Game, px: int) -> Images:
 
 
 def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: bool) -> list[tuple[Recipe, Weight]]:
-    """Times each model; weights that lie here go first, and a hub that did not answer once is not asked again."""
+    """Times each model; weights that lie here go first, and a hub that did not answer once is not asked again.
+
+    Raises what the last one raised when none could be started.
+    """
     weighed: list[tuple[Recipe, Weight]] = []
+    refusal: Exception = BudgetError("There is no candidate to try.")
     silent: set[str] = set()
     stop_at = -math.inf  # the first is weighed whatever it takes: it pays for importing the libraries
     for name in sorted(names, key=lambda name: pretrained and not weights_at_hand(name)):
@@ -282,6 +290,7 @@ def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: b
             )
             weight = weigh(model, ready, recipe, at_most_s=min(1.0, game.left() / 100))
         except (ScrimpError, RuntimeError, MemoryError) as error:
+            refusal = error
             game.tell(f"{name} is out: {error}")
             silent |= {hub} if hub and isinstance(error, WeightsError) else set()
             continue
@@ -289,6 +298,8 @@ def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: b
         if not weighed:
             stop_at = game.left() * (1 - _WEIGHING_SHARE)
         weighed.append((recipe, weight))
+    if not weighed:
+        raise refusal
     return weighed
 
 

@@ -427,7 +427,7 @@ def test_a_killed_sweep_goes_on_where_it_was(run: Command, here: Path, photos: P
     (second,) = (here / "swept").glob("*-seed1-*/result.json")
     resumed = json.loads(second.read_text())
     assert [epoch["epoch"] for epoch in resumed["history"]] == list(range(1, 41))
-    assert any(note.startswith("went on after epoch") for note in resumed["notes"])
+    assert any(note.startswith("Went on after epoch") for note in resumed["notes"])
     assert not list((here / "swept").glob("*/*.tmp")), "nothing half-written is left"
 
 

@@ -87,7 +87,7 @@ class Theatre:
 
 
 @pytest.fixture
-def on_stage(photos, monkeypatch):
+def on_stage(photos, monkeypatch, tmp_path):
     images = find_images(photos)
     ready = prepare(images, image_px=16)
 
@@ -98,7 +98,9 @@ def on_stage(photos, monkeypatch):
         monkeypatch.setattr(room, "time", theatre)
         monkeypatch.setattr(room, "_what_can_be_decoded", lambda game, px: images)
         monkeypatch.setattr(room, "prepare", lambda images, image_px: ready)
-        chosen = fit(images, Budget(seconds=budget), models=list(curves), image_sizes=[16], started=theatre.now)
+        chosen = fit(
+            images, Budget(seconds=budget), models=list(curves), image_sizes=[16], out=tmp_path, started=theatre.now
+        )
         return theatre, chosen
 
     return play

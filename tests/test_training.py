@@ -108,7 +108,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_unbroken_one(ready, tmp_path, 
     resumed = train(ready, recipe, out=tmp_path / "cut")
     assert same(weights(resumed.model), weights(unbroken.model))
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in unbroken.history]
-    assert any("went on after epoch 2" in note for note in resumed.notes)
+    assert any("Went on after epoch 2" in note for note in resumed.notes)
 
 
 def test_a_checkpoint_of_another_recipe_is_not_taken(ready, tmp_path, monkeypatch):
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_another_recipe_is_not_taken(ready, tmp_path, monkeypatc
     train(ready, QUICK, out=tmp_path)
     trained = train(ready, QUICK.but(lr=1e-3), out=tmp_path)
     assert len(trained.history) == 3
-    assert not any("went on" in note for note in trained.notes)
+    assert not any("Went on" in note for note in trained.notes)
 
 
 def test_ctrl_c_leaves_a_usable_model_and_a_checkpoint(ready, tmp_path, monkeypatch):

@@ -47,10 +47,10 @@ def keep_freed_memory() -> str:
     a training step on a CPU. Results do not change.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return "allocator left as it is: not glibc"
+        return "Allocator left as it is: not glibc."
     libc = ctypes.CDLL(None)
     agreed = libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, sys.maxsize >> 33)
-    return "allocator told to keep freed memory" if agreed else "allocator refused to keep freed memory"
+    return "Allocator told to keep freed memory." if agreed else "Allocator refused to keep freed memory."
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -80,7 +80,7 @@ def train(
         resumable = recipe.max_seconds is None
         done = (checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked)
         if done.history:
-            notes.append(f"went on after epoch {len(done.history)}, where an earlier start had been cut off")
+            notes.append(f"Went on after epoch {len(done.history)}, where an earlier start had been cut off.")
             play.model.load_state_dict(done.model)
             play.optimiser.load_state_dict(done.optimiser)
         try:
@@ -262,7 +262,7 @@ def _set_stage(
     notes: list[str],
 ) -> _Play:
     precision, why = hardware.precision_for(recipe.precision, device)
-    notes.append(f"precision: {why}")
+    notes.append(f"Precision: {why}.")
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     frozen = recipe.freeze == "backbone"
     for parameter in model.backbone_parameters():
