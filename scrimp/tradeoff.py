@@ -275,8 +275,11 @@ def _same_classes(runs: Sequence[Run]) -> None:
 
 
 def _names(groups: dict[str, list[Run]]) -> list[str]:
-    """Short names that tell the groups apart: the model, its size, and whatever else they do not share."""
+    """Short names that tell the groups apart: model and size, and whatever else differs where these do not do."""
     flat = [_flatten(group[0].plan.model_dump(mode="json")) for group in groups.values()]
+    short = [f"{settings['recipe.model']} @ {settings['preparation.image_px']} px" for settings in flat]
+    if len(set(short)) == len(short):
+        return short
     differing = [
         key
         for key in dict.fromkeys(key for settings in flat for key in settings)
@@ -284,9 +287,8 @@ def _names(groups: dict[str, list[Run]]) -> list[str]:
         and key not in {"recipe.model", "preparation.image_px", "recipe.seed"}
     ]
     names = []
-    for settings in flat:
-        extra = [f"{key.split('.')[-1]} {settings.get(key)}" for key in differing]
-        names.append(", ".join([f"{settings['recipe.model']} @ {settings['preparation.image_px']} px", *extra]))
+    for name, settings in zip(short, flat, strict=True):
+        names.append(", ".join([name, *(f"{key.split('.')[-1]} {settings.get(key)}" for key in differing)]))
     return names
 
 

@@ -393,14 +393,14 @@ def test_fit(run: Command, here: Path, photos: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(cli, "_process_start", time.perf_counter)  # this process is older than the budget
     started = time.perf_counter()
     tiny = ("--model", "ultralight", "--from-scratch", "--image-size", "16")
-    answer = run("fit", photos, "--budget", "8s", *tiny, "--usd-per-hour", "1", "--out", "out", "--json")
+    answer = run("fit", photos, "--budget", "15s", *tiny, "--usd-per-hour", "1", "--out", "out", "--json")
     assert answer.code == 0
     facts = answer.json
     assert facts["candidates"][0]["wins"]
     assert facts["candidates"][0]["test"] is not None
     assert Path(facts["report"]).is_file()
     assert (here / "out" / "best" / "model.json").is_file()
-    assert time.perf_counter() - started < 12, "8 s were to be spent"
+    assert time.perf_counter() - started < 20, "15 s were to be spent"
 
 
 # ---------------------------------------------------------------- real processes
