@@ -3,8 +3,8 @@
 On 5,000 images of CIFAR-10 (500 a class; 4,250 to train on, 750 to choose by, the whole test split to report on), two
 fits of five minutes, measured from outside as whole processes; against each model of the list trained alone by the
 plain recipe: Adam, learning rate 1e-4, batch 32, no augmentation, the best epoch on val kept; once for its 10 epochs,
-cut off at five minutes, and once for as many epochs as five minutes hold. Rows are recorded as they come: started again, it
-goes on with those that are missing.
+cut off at five minutes, and once for as many epochs as five minutes hold. Rows are recorded as they come: started
+again, it goes on with those that are missing.
 
     python benchmarks/fit_against_plain.py [--quick] [--data-dir FOLDER]
 
