@@ -20,7 +20,7 @@ def results(name: str) -> dict[str, Any]:
 def where(found: dict[str, Any]) -> str:
     """Machine, versions and date of a benchmark, as one phrase."""
     machine, versions = found["machine"], found["versions"]
-    return f"{machine['cores']} cores of a {machine['processor']}, torch {versions['torch']}, {found['date'][:10]}"
+    return f"{machine['cores']} cores ({machine['processor']}), torch {versions['torch']}, {found['date'][:10]}"
 
 
 def fit_against_plain() -> str:
