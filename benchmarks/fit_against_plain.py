@@ -30,8 +30,8 @@ from scrimp.fitting import FROM_SCRATCH
 from scrimp.store import write_whole
 
 PLAIN = ["--from-scratch", "--lr", "1e-4", "--batch-size", "32", "--augment", "none"]
-ENDLESS = 100_000  # epochs: the clock ends the training
 PLAIN += ["--set", "recipe.optimiser=adam", "--set", "recipe.schedule=constant", "--set", "recipe.weight_decay=0"]
+ENDLESS = 100_000  # epochs: the clock ends the training
 
 
 def scrimp(*arguments: str) -> tuple[dict[str, Any], float]:

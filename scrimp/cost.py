@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,8 +74,6 @@ class CodeCarbonSensor:
     """
 
     def __init__(self) -> None:
-        import logging
-
         from codecarbon import OfflineEmissionsTracker
         from codecarbon.core.cpu import is_rapl_available
         from codecarbon.output_methods.base_output import BaseOutput

@@ -271,11 +271,12 @@ def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: b
     refusal: Exception = BudgetError("There is no candidate to try.")
     silent: set[str] = set()
     stop_at = -math.inf  # the first is weighed whatever it takes: it pays for importing the libraries
-    for name in sorted(names, key=lambda name: pretrained and not weights_at_hand(name)):
+    away = {name for name in names if pretrained and not weights_at_hand(name)}
+    for name in sorted(names, key=lambda name: name in away):
         if weighed and game.left() < stop_at:
             game.tell(f"{name} is out: no time is left to weigh it.")
             continue
-        hub = MODELS[name].source if pretrained and name in MODELS and not weights_at_hand(name) else ""
+        hub = MODELS[name].source if name in away and name in MODELS else ""
         if hub in silent:
             game.tell(f"{name} is out: its weights are not here, and {hub}'s hub cannot be reached.")
             continue

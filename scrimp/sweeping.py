@@ -96,14 +96,7 @@ def to_csv(runs: Sequence[Run]) -> str:
     writer.writerow([*header.split(","), "seconds", "cpu_seconds", "wh", "usd", "mb", "ms_per_image"])
     for run in runs:
         recipe, test = run.plan.recipe, run.test
-        row = [
-            run.plan.name,
-            recipe.model,
-            run.plan.preparation.image_px,
-            recipe.seed,
-            run.status,
-            run.reason,
-        ]
+        row = [run.plan.name, recipe.model, run.plan.preparation.image_px, recipe.seed, run.status, run.reason]
         row += [run.val and run.val.top1, test and test.top1, test and test.macro_f1, len(run.history)]
         row += [run.cost.seconds, run.cost.cpu_seconds, run.cost.wh, run.cost.usd]
         row += [run.size and run.size.mb, run.speed and run.speed.ms_per_image]
@@ -143,11 +136,7 @@ def _run(plan: Plan, folder: Path, shelf: _Shelf, usd_per_hour: float | None) ->
         ready = shelf.ready(plan)  # bad images concern every run: let that end the sweep
         try:
             return _train_and_measure(ready, plan, folder, usd_per_hour)
-        except (
-            ScrimpError,
-            RuntimeError,
-            MemoryError,
-        ) as error:  # RuntimeError: how torch tells of no memory
+        except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
             reason = str(error) or type(error).__name__
     return failed_run(plan, ready, reason, watch.cost.priced(usd_per_hour)).save(folder)
 

@@ -16,7 +16,7 @@ def fingerprint(*parts: Part) -> str:
     """A BLAKE2b in hex over texts, numbers, lists of texts and arrays, in this order.
 
     Every part is preceded by its kind and length, so that ("ab", "c") and ("a", "bc") differ.
-    Cost: linear in the bytes, about 1 GB/s.
+    Cost: linear in the bytes.
     """
     total = hashlib.blake2b(digest_size=32)
     for part in parts:
