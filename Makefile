@@ -33,7 +33,7 @@ demo: $(READY) ## the best digit reader that a minute buys
 docs-commands: $(READY) ## write docs/commands.md anew
 	$(BIN)/python scripts/write_command_docs.py
 
-docs-results: $(READY) ## write the measured figures into README.md anew
+docs-results: $(READY) ## write the measured figures into the pages anew
 	$(BIN)/python scripts/write_results.py
 
 clean: ## remove caches and builds; .venv and runs stay

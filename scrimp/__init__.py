@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from scrimp.batches import Preparation, Prepared, prepare
     from scrimp.cost import Cost
     from scrimp.fitting import Budget, fit
-    from scrimp.images import Images, ImageSource, find_images
+    from scrimp.images import Images, ImageSource, Inspection, find_images, inspect_images
     from scrimp.meter import Run, load_run, load_runs, measure
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_report
+    from scrimp.report import write_inspection, write_report
     from scrimp.serving import serve
+    from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
@@ -38,7 +39,9 @@ _HOME = {
     "fit": "fitting",
     "Images": "images",
     "ImageSource": "images",
+    "Inspection": "images",
     "find_images": "images",
+    "inspect_images": "images",
     "Run": "meter",
     "load_run": "meter",
     "load_runs": "meter",
@@ -48,8 +51,11 @@ _HOME = {
     "load_model": "models.saved",
     "Plan": "plan",
     "read_plan": "plan",
+    "write_inspection": "report",
     "write_report": "report",
     "serve": "serving",
+    "Pushed": "store",
+    "push": "store",
     "Distillation": "subset",
     "Distilled": "subset",
     "Selected": "subset",
@@ -74,9 +80,11 @@ __all__ = [
     "Distilled",
     "ImageSource",
     "Images",
+    "Inspection",
     "Plan",
     "Preparation",
     "Prepared",
+    "Pushed",
     "Recipe",
     "Run",
     "ScrimpError",
@@ -88,17 +96,20 @@ __all__ = [
     "distill",
     "find_images",
     "fit",
+    "inspect_images",
     "load_model",
     "load_run",
     "load_runs",
     "measure",
     "prepare",
+    "push",
     "read_plan",
     "select",
     "serve",
     "sweep",
     "train",
     "vary",
+    "write_inspection",
     "write_report",
 ]
 

@@ -12,8 +12,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,19 +24,18 @@ from pydantic import Field
 from scrimp.cost import Cost, Stopwatch, shared_sensor
 from scrimp.errors import ImageError, NotFound, StorageError
 from scrimp.images import Images, LeftOut
-from scrimp.images.decode import open_rgb
+from scrimp.images.decode import open_row, reader_of, threads_to_read
 from scrimp.images.fingerprint import fingerprint
+from scrimp.images.kinds import images_per_class
 from scrimp.progress import bar
 from scrimp.settings import Settings
-from scrimp.store import cache_folder
+from scrimp.store import Reader, cache_folder, in_order
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _PACK_VERSION = "1"
-_CHUNK = 256  # images in flight: bounds memory, keeps all threads busy
-
-Item = str | npt.NDArray[np.uint8]
+_AHEAD = 256  # images in flight: bounds memory, keeps all threads busy
 
 
 class Preparation(Settings):
@@ -89,7 +87,7 @@ def prepare(images: Images, *, image_px: int = 160) -> Prepared:
 def batches(
     ready: Prepared, rows: npt.NDArray[np.int64], batch_size: int, *, order: Generator | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields pixels uint8 (b, 3, h, w), channels last in memory, and labels int64 (b,), each row exactly once.
+    """Yields pixels uint8 (b, 3, h, w), channels last in memory, and labels as `Images` holds them, each row once.
 
     With `order` the rows come shuffled by that generator. Batches differ in size by one image at most, so that
     there is never a leftover of a single image, on which batch norm fails.
@@ -121,9 +119,9 @@ def square(image: Image.Image, px: int) -> npt.NDArray[np.uint8]:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _decode(item: Item, px: int) -> _Decoded:
+def _decode(images: Images, row: int, px: int, reader: Reader) -> _Decoded:
     try:
-        image, oddities = open_rgb(item, draft_px=px)
+        image, oddities = open_row(images, row, draft_px=px, reader=reader)
         return _Decoded(square(image, px), "", oddities)
     except (ImageError, NotFound) as error:
         return _Decoded(None, str(error), [])
@@ -163,24 +161,20 @@ def _write_pixels(images: Images, px: int, path: Path) -> dict[str, Any]:
     kept: list[int] = []
     left_out: list[tuple[str, str]] = []
     oddities: Counter[str] = Counter()
-    with (
-        path.open("wb") as file,
-        ThreadPoolExecutor(os.cpu_count()) as threads,
-        bar(f"decoding to {px} px", len(images)) as advance,
-    ):
-        for start in range(0, len(images), _CHUNK):
-            chunk = images.items[start : start + _CHUNK]
-            for row, decoded in enumerate(threads.map(lambda item: _decode(item, px), chunk), start):
-                if decoded.pixels is None:
-                    left_out.append((images.keys[row], decoded.reason))
-                else:
-                    file.write(decoded.pixels.tobytes())
-                    kept.append(row)
-                    oddities.update(decoded.oddities)
-            advance(len(chunk), "")
+    rows, threads = range(len(images)), threads_to_read(images)
+    with reader_of(images) as reader, path.open("wb") as file, bar(f"decoding to {px} px", len(images)) as advance:
+        every = in_order(lambda row: _decode(images, row, px, reader), rows, threads, ahead=_AHEAD)
+        for row, decoded in enumerate(every):
+            if decoded.pixels is None:
+                left_out.append((images.keys[row], decoded.reason))
+            else:
+                file.write(decoded.pixels.tobytes())
+                kept.append(row)
+                oddities.update(decoded.oddities)
+            advance(1, "")
         file.flush()
         os.fsync(file.fileno())
-    return {"px": px, "kept": kept, "left_out": left_out, "oddities": dict(oddities)}
+    return {"px": px, "kept": kept, "left_out": left_out, "oddities": dict(oddities), "notes": reader.told()}
 
 
 def _sweep_up(packs: Path) -> None:
@@ -208,6 +202,7 @@ def _open(images: Images, preparation: Preparation, folder: Path, from_cache: bo
         )
     left_out = tuple(LeftOut(key, reason) for key, reason in facts["left_out"])
     readable = images.only(kept, left_out=left_out) if left_out else images
+    readable = replace(readable, notes=(*readable.notes, *facts.get("notes", ())))  # older packs have none
     _something_to_learn(readable)
     shape = (len(kept), px, px, 3)
     pixels = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
@@ -222,14 +217,11 @@ def _open(images: Images, preparation: Preparation, folder: Path, from_cache: bo
 
 
 def _something_to_learn(images: Images) -> None:
-    learnable = {images.classes[label] for label in images.labels[images.rows("train")]}
-    missing = [name for name in images.classes if name not in learnable]
-    if missing:
-        broken = images.left_out[-1]
-        raise ImageError(
-            f"No readable training image is left of {len(missing)} of {len(images.classes)} classes, the first "
-            f"being '{missing[0]}'; {len(images.left_out)} files were left out, the last '{broken.key}': "
-            f"{broken.reason}"
-        )
+    labels, classes = images.labels[images.rows("train")], images.classes
+    missing = [classes[n] for n in np.flatnonzero(images_per_class(labels, len(classes)) == 0)]
+    if not len(labels) or (missing and images.task == "classify"):  # a label that nobody has can be learnt
+        whose = f" of {len(missing)} of {len(classes)} classes, the first being '{missing[0]}'" if missing else ""
+        last = "".join(f", the last '{left.key}': {left.reason}" for left in images.left_out[-1:])
+        raise ImageError(f"No readable training image is left{whose}; {len(images.left_out)} files were left out{last}")
     if not len(images.rows("val")):
         raise ImageError("No readable image is left for validation: add images, or raise val_fraction.")

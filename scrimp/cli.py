@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+import os
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +20,10 @@ from scrimp.errors import ScrimpError, SettingError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scrimp.images import Inspection
     from scrimp.meter import Run
+    from scrimp.scores import Measure
+    from scrimp.serving import Prediction
     from scrimp.tradeoff import Chosen
 
 app = typer.Typer(
@@ -39,10 +45,6 @@ OptionalSource = Annotated[
     str | None,
     typer.Argument(metavar="[SRC]", help="Folder, manifest or data set name; may stand in the plan instead."),
 ]
-Classes = Annotated[int | None, typer.Option(help="Keep this many classes, the largest ones.")]
-MinPerClass = Annotated[int | None, typer.Option(help="Leave out classes with fewer images.")]
-PerClass = Annotated[int | None, typer.Option(help="Keep at most this many images a class.")]
-DataDir = Annotated[str | None, typer.Option(help="Folder of data sets given by name.")]
 Model = Annotated[str | None, typer.Option(help="A model of 'scrimp models', or timm:NAME.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="A model to try; may be repeated.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixels.")]
@@ -67,21 +69,63 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to stdout.")]
 
+EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not Amazon's.")]
+
+IMAGE_OPTIONS: dict[str, Any] = {
+    "task": Annotated[str | None, typer.Option(help="classify, multilabel or regress.")],
+    "classes": Annotated[int | None, typer.Option(help="Keep this many classes, the largest ones.")],
+    "min_per_class": Annotated[int | None, typer.Option(help="Leave out classes with fewer images.")],
+    "per_class": Annotated[int | None, typer.Option(help="Keep at most this many images a class.")],
+    "boxes": Annotated[str | None, typer.Option(help="voc: crop to the boxes of Pascal-VOC XML files.")],
+    "box_pick": Annotated[str | None, typer.Option(help="Of several boxes: first, largest or each.")],
+    "box_margin": Annotated[float | None, typer.Option(help="Room around a box, percent of its sides.")],
+    "remote": Annotated[str | None, typer.Option(help="Read a URI by copy, stream or cache.")],
+    "cache_size": Annotated[str | None, typer.Option(help="Disk that --remote cache may fill, such as 20GB.")],
+    "endpoint_url": EndpointUrl,
+    "data_dir": Annotated[str | None, typer.Option(help="Folder of data sets given by name.")],
+}
+"""Which images, and how they are read: the same for every command that reads some."""
+
+
+def _use_endpoint(url: str | None) -> None:
+    """It is of the machine, as keys are, and not of the plan."""
+    if url:
+        os.environ["AWS_ENDPOINT_URL"] = url
+        os.environ.pop("AWS_ENDPOINT_URL_S3", None)  # which would be heeded first
+
+
+def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options above, after its own; it finds those that were given in its `images`."""
+
+    @functools.wraps(command)
+    def called(**options: Any) -> None:
+        given = {name: options.pop(name) for name in IMAGE_OPTIONS}
+        _use_endpoint(given.pop("endpoint_url"))
+        command(images={name: value for name, value in given.items() if value is not None}, **options)
+
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "images"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in IMAGE_OPTIONS.items()
+    ]
+    every = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
+    called.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in every}
+    return called
+
 
 # ---------------------------------------------------------------- commands
 
 
 @app.command()
+@with_image_options
 def fit(
+    images: dict[str, Any],
     src: Source,
     budget: Annotated[str, typer.Option(help="What may be spent: 90s, 10min, 1.5h or '$0.50'.")],
     model: Models = None,
     image_size: ImageSizes = None,
     pretrained: Pretrained = True,
-    classes: Classes = None,
-    min_per_class: MinPerClass = None,
-    per_class: PerClass = None,
-    data_dir: DataDir = None,
     seed: Seed = 0,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
@@ -91,16 +135,16 @@ def fit(
     """Spend a budget on the best model it can buy, and report what it cost."""
     started = _process_start()
     from scrimp.cost import hourly_rate, warm_up_sensor
-    from scrimp.images import find_images
+    from scrimp.images import ImageSource, find_images
 
     rate = hourly_rate(instance, usd_per_hour)
-    images = find_images(src, classes=classes, min_per_class=min_per_class, per_class=per_class, data_dir=data_dir)
+    found = find_images(ImageSource(source=src, **images))
     warm_up_sensor()
     import scrimp
 
     folder = out or _default_out(src)
     chosen = scrimp.fit(
-        images,
+        found,
         scrimp.Budget.parse(budget),
         models=model or (),
         image_sizes=image_size or (),
@@ -114,7 +158,9 @@ def fit(
 
 
 @app.command()
+@with_image_options
 def sweep(
+    images: dict[str, Any],
     src: OptionalSource = None,
     model: Models = None,
     image_size: ImageSizes = None,
@@ -126,10 +172,6 @@ def sweep(
     freeze: Freeze = None,
     pretrained: Pretrained = None,
     weights: Weights = None,
-    classes: Classes = None,
-    min_per_class: MinPerClass = None,
-    per_class: PerClass = None,
-    data_dir: DataDir = None,
     plan: PlanFile = None,
     set_: Set = None,
     instance: Instance = None,
@@ -145,8 +187,7 @@ def sweep(
 
     rate = hourly_rate(instance, usd_per_hour)
     tables, axes = _tables(plan, set_)
-    _lay_over(tables, "images", source=src, classes=classes, min_per_class=min_per_class)
-    _lay_over(tables, "images", per_class=per_class, data_dir=data_dir)
+    _lay_over(tables, "images", source=src, **images)
     _lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr, freeze=freeze)
     _lay_over(tables, "recipe", pretrained=pretrained, weights=weights)
     asked = {
@@ -173,7 +214,9 @@ def sweep(
 
 
 @app.command()
+@with_image_options
 def train(
+    images: dict[str, Any],
     src: OptionalSource = None,
     model: Model = None,
     image_size: ImageSize = None,
@@ -185,10 +228,6 @@ def train(
     pretrained: Pretrained = None,
     weights: Weights = None,
     seed: Seed = None,
-    classes: Classes = None,
-    min_per_class: MinPerClass = None,
-    per_class: PerClass = None,
-    data_dir: DataDir = None,
     plan: PlanFile = None,
     set_: Set = None,
     instance: Instance = None,
@@ -203,8 +242,7 @@ def train(
     tables, axes = _tables(plan, set_)
     if axes:
         raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
-    _lay_over(tables, "images", source=src, classes=classes, min_per_class=min_per_class)
-    _lay_over(tables, "images", per_class=per_class, data_dir=data_dir)
+    _lay_over(tables, "images", source=src, **images)
     _lay_over(tables, "preparation", image_px=image_size)
     _lay_over(tables, "recipe", model=model, epochs=epochs, batch_size=batch_size, lr=lr, augment=augment)
     _lay_over(tables, "recipe", freeze=freeze, pretrained=pretrained, weights=weights, seed=seed)
@@ -222,6 +260,29 @@ def train(
         _print_run(run)
     if run.status == "interrupted":
         raise typer.Exit(130)
+
+
+@app.command("inspect")
+@with_image_options
+def look(
+    images: dict[str, Any],
+    src: Source,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write; runs/NAME/inspection.html by default.")] = None,
+    json_: Json = False,
+) -> None:
+    """Look at the images before training: what is there, what is wrong, what the cheapest model gets."""
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from scrimp.images import ImageSource, find_images, inspect_images
+    from scrimp.report import write_inspection
+
+    found = inspect_images(find_images(ImageSource(source=src, **images)))
+    page = write_inspection(found, out or _default_out(src) / "inspection.html")
+    if json_:
+        print(json.dumps({**found.to_json(), "page": str(page)}, ensure_ascii=False))
+    else:
+        _print_inspection(found, page)
 
 
 @app.command()
@@ -243,6 +304,39 @@ def compare(
 
         write_report(chosen, report)
     _print_chosen(chosen, report, json_)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder to send, with all that is in it.")],
+    uri: Annotated[str, typer.Argument(metavar="URI", help="Where to, such as s3://bucket/prefix.")],
+    endpoint_url: EndpointUrl = None,
+    json_: Json = False,
+) -> None:
+    """Send a folder to a bucket; what is there already is not sent again.
+
+    Run the same command again after an interruption: it goes on.
+    """
+    _use_endpoint(endpoint_url)
+    from scrimp.store import push
+
+    try:
+        pushed = push(folder, uri)
+    except KeyboardInterrupt:
+        _say(f"Stopped: what arrived in '{uri}' is whole, and the same command goes on from there.")
+        raise typer.Exit(130) from None
+    if json_:
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(pushed), ensure_ascii=False))
+    else:
+        seconds = pushed.cost.seconds
+        _print(f"{pushed.uploaded:,} of {pushed.files:,} files sent: {pushed.bytes / 1e6:,.1f} MB in {seconds:,.1f} s.")
+        _print(f"{pushed.unchanged:,} were there already, unchanged.")
+        for key, reason in pushed.unreadable:
+            _print(f"- not sent, {key}: {reason}")
+    if pushed.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -300,10 +394,9 @@ def predict(
         return
     from rich.table import Table
 
-    table = Table("image", "class", "probability")
+    table = Table("image", "seen", "probability")
     for answer in answers:
-        best = answer.probabilities.get(answer.label or "", 0.0)
-        table.add_row(answer.image, answer.label or f"not read: {answer.error}", f"{best:.1%}" if answer.label else "")
+        table.add_row(answer.image, *_seen(answer))
     _print(table)
 
 
@@ -362,6 +455,7 @@ def _process_start() -> float:
 # ---------------------------------------------------------------- what people see
 
 _UNKNOWN = "–"
+_CLASSES = 20  # lines of a table of classes: the page has the rest
 _WIDE = 104  # columns that the whole table of a comparison needs
 
 
@@ -371,6 +465,20 @@ def _conclude(chosen: Chosen, folder: Path, json_: bool) -> None:
 
     keep_best(folder, chosen.best)
     _print_chosen(chosen, write_report(chosen, folder / "report.html"), json_)
+
+
+def _seen(answer: Prediction) -> tuple[str, str]:
+    """The class, every label with those that count as present marked, or the number; and how probable."""
+    if answer.error is not None:
+        return f"not read: {answer.error}", ""
+    if answer.target is not None:
+        from scrimp.scores import number
+
+        return number(answer.target), ""
+    if answer.labels is None:
+        return str(answer.label), f"{answer.probabilities[str(answer.label)]:.1%}"
+    names = [f"✓ {name}" if name in answer.labels else f"  {name}" for name in answer.probabilities]
+    return "\n".join(names), "\n".join(f"{chance:.1%}" for chance in answer.probabilities.values())
 
 
 def _print_chosen(chosen: Chosen, report: Path | None, json_: bool) -> None:
@@ -386,13 +494,22 @@ def _print_chosen(chosen: Chosen, report: Path | None, json_: bool) -> None:
     for line in chosen.story:
         _print(line)
     wide = _console().width >= _WIDE
+    measure = chosen.measure
+    other = next(iter(measure.others))
+    heads = ["val", "test"]
+    if facts["task"] != "classify":
+        heads = [f"val {measure.title}", f"test {measure.title}", f"test {measure.others[other]}"]
     more = ("Wh", "$", "MB", "ms") if wide else ()
-    table = Table(*(Column(title, no_wrap=True) for title in ("", "candidate", "val", "test", "s", *more)), box=SIMPLE)
+    table = Table(*(Column(title, no_wrap=True) for title in ("", "candidate", *heads, "s", *more)), box=SIMPLE)
     for row in facts["candidates"]:
         mark = "best" if row["wins"] else "tie" if row["ties"] else "front" if row["front"] else ""
         axes = ("seconds", "wh", "usd", "mb", "ms") if wide else ("seconds",)
         costs = [_figure(row["costs"][axis]) for axis in axes]
-        table.add_row(mark, row["name"], _percent(row["val"]), _percent(row["test"]), *costs)
+        scores = [_merit(measure, row["val"]), _merit(measure, row["test"])]
+        if facts["task"] != "classify":
+            value = row["others"]["test"][other]
+            scores.append(_UNKNOWN if value is None else measure.text(value, other))
+        table.add_row(mark, row["name"], *scores, *costs)
     for row in facts["failed"]:
         table.add_row("failed", row["name"], row["reason"])
     _print(table)
@@ -409,8 +526,8 @@ def _print_run(run: Run) -> None:
 
     table = Table(show_header=False)
     table.add_row("ended", f"{run.status} {run.reason}".strip())
-    table.add_row("val", f"{run.val.top1:.1%} of {run.val.n:,}" if run.val else "not measured")
-    table.add_row("test", f"{run.test.top1:.1%} of {run.test.n:,}" if run.test else "not measured")
+    table.add_row("val", f"{run.val.said}, {run.val.n:,} images" if run.val else "not measured")
+    table.add_row("test", f"{run.test.said}, {run.test.n:,} images" if run.test else "not measured")
     table.add_row("seconds", f"{run.cost.seconds:,.1f}")
     energy = f"{run.cost.wh:.3g} by {run.cost.wh_source}" if run.cost.wh is not None else "not measured"
     table.add_row("Wh", energy)
@@ -426,14 +543,46 @@ def _print_run(run: Run) -> None:
         _print(f"- {len(run.left_out):,} files were left out in all; result.json lists them.")
 
 
+def _print_inspection(found: Inspection, page: Path) -> None:
+    from rich.table import Table
+
+    table = Table("split", "images", "MB")
+    for split, amount in found.splits.items():
+        table.add_row(split, f"{amount.images:,}", _figure(amount.mb))
+    _print(table)
+    if found.classes:
+        table = Table("class", *found.splits, "unreadable")
+        for one in found.classes[:_CLASSES]:
+            table.add_row(one.name, *(f"{part.images:,}" for part in one.splits.values()), f"{one.unreadable:,}")
+        _print(table)
+    if len(found.classes) > _CLASSES:
+        _print(f"The first {_CLASSES} of {len(found.classes):,} classes; the page has them all.")
+    if found.baseline:
+        table = Table("the cheapest models", "chosen on val", "val", "test", "s")
+        for score in found.baseline.scores:
+            table.add_row(score.name, score.setting, _share(score.val), _share(score.test), _figure(score.seconds))
+        _print(table)
+    for number, finding in enumerate(found.findings, 1):
+        _print(f"{number}. {finding.text} {finding.advice}")
+    if not found.findings:
+        _print("Nothing wrong was found.")
+    for note in found.notes:
+        _print(f"- {note}")
+    _print(f"Page: {page}")
+
+
+def _share(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.1%}"
+
+
 def _figure(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def _percent(spread: dict[str, Any] | None) -> str:
+def _merit(measure: Measure, spread: dict[str, Any] | None) -> str:
     if spread is None:
         return _UNKNOWN
-    return f"{spread['mean']:.1%}" + (f" ± {spread['sd']:.1%}" if spread["sd"] is not None else "")
+    return measure.text(spread["mean"]) + (f" ± {measure.text(spread['sd'])}" if spread["sd"] is not None else "")
 
 
 def _console() -> Console:

@@ -25,9 +25,11 @@ from scrimp.batches import Prepared, prepare
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import BudgetError, ImageError, ScrimpError, SettingError, TrainingError, WeightsError
 from scrimp.images import Images
-from scrimp.images.decode import open_rgb
+from scrimp.images.decode import open_row
+from scrimp.images.kinds import Task
 from scrimp.meter import Run, measure
 from scrimp.models import MODELS, build, weights_at_hand
+from scrimp.scores import MEASURES, score, unscorable
 from scrimp.settings import Settings
 from scrimp.store import write_whole
 from scrimp.subset import select
@@ -58,6 +60,7 @@ _TIMING_S = 0.6  # timing one candidate's forward pass
 _PACKING_SHARE = 0.3  # of the budget may go into decoding
 _WEIGHING_SHARE = 0.15  # of what is left may go into timing candidates
 _ENDLESS = 100_000  # epochs: the clock ends the training
+_FEWEST_TARGETS = 10  # count as many classes, where images have a number instead of one
 
 
 class Budget(Settings):
@@ -114,7 +117,7 @@ def fit(
     usd_per_hour: float | None = None,
     started: float | None = None,
 ) -> Chosen:
-    """The most accurate model that the budget buys, chosen on val, with one look at test at the end.
+    """The best model that the budget buys, by the task's measure, chosen on val, with one look at test at the end.
 
     models, image_sizes: what may be tried; by default a list that suits the size of the images.
     started: `time.perf_counter()` when spending began; by default now, less what finding the images took.
@@ -155,7 +158,8 @@ class _Entrant:
 
     @property
     def val(self) -> float:
-        return max((epoch.val_accuracy for epoch in self.trained.history), default=0.0) if self.trained else 0.0
+        """The best it has been on val; nothing is worse than not to have been trained."""
+        return _top(self.trained) if self.trained else -math.inf
 
     def seconds_for(self, split: str) -> float:
         """To look once at every image of a split, learning from it if it is "train"."""
@@ -170,13 +174,17 @@ class _Entrant:
 
 @dataclass(kw_only=True)
 class _Game:
-    """The state of one fit: who is still in it, how long it may last, and what has been decided."""
+    """The state of one fit: who is still in it, how long it may last, and what has been decided.
+
+    scoring_s: what turning outputs on val into scores takes.
+    """
 
     images: Images
     out: Path
     budget_s: float
     deadline: float
     seed: int
+    scoring_s: float = 0.0
     entrants: list[_Entrant] = field(default_factory=list)
     dropped: list[_Entrant] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
@@ -191,9 +199,10 @@ class _Game:
     def left_to_train(self) -> float:
         """Seconds until the finish must begin: scoring every candidate on val, the winner on test, and writing."""
         everybody = self.entrants + self.dropped
-        scoring = sum(_TIMING_S + entrant.seconds_for("val") for entrant in everybody)
+        scoring = sum(_TIMING_S + self.scoring_s + entrant.seconds_for("val") for entrant in everybody)
         testing = max((entrant.seconds_for("test") for entrant in self.entrants), default=0.0)
-        return self.left() - _FINISH_S - scoring - testing
+        larger = len(self.images.rows("test")) / max(1, len(self.images.rows("val")))
+        return self.left() - _FINISH_S - scoring - testing - larger * self.scoring_s
 
 
 # ---------------------------------------------------------------- weigh
@@ -207,6 +216,7 @@ def _enter(game: _Game, models: list[str], image_sizes: list[int], pretrained: b
     names = models or list(FROM_SCRATCH if not pretrained else PRETRAINED)
     game.images = _what_can_be_decoded(game, sizes[0])
     ready = prepare(game.images, image_px=sizes[0])
+    game.scoring_s = _seconds_to_score(ready.images)
     try:
         weighed = _weigh_all(game, ready, names, pretrained)
     except WeightsError:
@@ -223,12 +233,23 @@ def _enter(game: _Game, models: list[str], image_sizes: list[int], pretrained: b
     _drop_the_slow(game)
 
 
+def _seconds_to_score(images: Images) -> float:
+    """Tried on random outputs for val; nothing for classes, where it is counting."""
+    rows, task = images.rows("val"), images.task
+    if task == "classify" or unscorable(task, images.labels[rows]):
+        return 0.0
+    start = time.perf_counter()
+    outputs = np.random.default_rng(0).standard_normal((len(rows), images.outputs))
+    score(task, images.labels[rows], outputs, len(images.classes))
+    return time.perf_counter() - start
+
+
 def _native_px(images: Images) -> float:
     """Median short side of a few images."""
     sides = []
     for row in np.linspace(0, len(images) - 1, 9).astype(int):
         try:
-            sides.append(min(open_rgb(images.items[row])[0].size))
+            sides.append(min(open_row(images, row)[0].size))
         except ScrimpError:
             continue  # it will be left out, and told, when the images are packed
     if not sides:
@@ -239,19 +260,20 @@ def _native_px(images: Images) -> float:
 def _what_can_be_decoded(game: _Game, px: int) -> Images:
     """All images, or as many training images per class as can be packed in a fair part of the budget."""
     images = game.images
-    some = images.items[:: max(1, len(images) // 24)][:24]
+    some = range(0, len(images), max(1, len(images) // 24))[:24]
     start = time.perf_counter()
-    for item in some:
+    for row in some:
         with contextlib.suppress(ScrimpError):
-            open_rgb(item, draft_px=px)
+            open_row(images, row, draft_px=px)
     per_image = (time.perf_counter() - start) / len(some) / (os.cpu_count() or 1)
     affordable = int(game.left() * _PACKING_SHARE / max(per_image, 1e-9))
     train = len(images.rows("train"))
     others = len(images) - train
     if len(images) <= affordable:
         return images
-    if affordable - others < 2 * len(images.classes):
-        least = (others + 2 * len(images.classes)) * per_image / _PACKING_SHARE
+    fewest = 2 * (len(images.classes) or _FEWEST_TARGETS)
+    if affordable - others < fewest:
+        least = (others + fewest) * per_image / _PACKING_SHARE
         enough = math.ceil(game.budget_s - game.left() + least + _FINISH_S)
         raise BudgetError(
             f"The budget of {game.budget_s:.0f} s is too small: decoding {len(images):,} images takes about "
@@ -280,11 +302,12 @@ def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: b
         if hub in silent:
             game.tell(f"{name} is out: its weights are not here, and {hub}'s hub cannot be reached.")
             continue
-        recipe = recipe_for(name, len(ready.images.rows("train")), pretrained=pretrained, seed=game.seed)
+        images = ready.images
+        recipe = recipe_for(name, len(images.rows("train")), pretrained=pretrained, seed=game.seed, task=images.task)
         try:
             model = build(
                 name,
-                classes=len(ready.images.classes),
+                classes=images.outputs,
                 image_px=ready.image_px,
                 pretrained=pretrained,
                 seed=game.seed,
@@ -304,7 +327,7 @@ def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: b
     return weighed
 
 
-def recipe_for(model: str, train_images: int, *, pretrained: bool, seed: int) -> Recipe:
+def recipe_for(model: str, train_images: int, *, pretrained: bool, seed: int, task: Task = "classify") -> Recipe:
     """What fit trains a model with: gentle for weights that know photos already, bold for those that know nothing."""
     return Recipe(
         model=model,
@@ -313,7 +336,7 @@ def recipe_for(model: str, train_images: int, *, pretrained: bool, seed: int) ->
         batch_size=32 if pretrained or train_images < 2000 else 64,
         lr=5e-4 if pretrained else 3e-3,
         weight_decay=0.05,
-        label_smoothing=0.1,
+        label_smoothing=0.1 if task == "classify" else 0.0,
         seed=seed,
     )
 
@@ -376,7 +399,8 @@ def _play_rounds(game: _Game) -> None:
 def _halve(game: _Game, number: int, share: float) -> None:
     ranked = sorted(game.entrants, key=lambda entrant: (-entrant.val, entrant.weight.train_s))
     keep = math.ceil(len(ranked) / 2)
-    figures = ", ".join(f"{entrant.name} {entrant.val:.1%}" for entrant in ranked)
+    said = MEASURES[game.images.task].phrase
+    figures = ", ".join(f"{e.name} {said(e.val) if e.trained else 'failed'}" for e in ranked)
     game.tell(f"Round {number}, {share:.0f} s each, on val: {figures}. The first {keep} stay.")
     game.entrants, game.dropped = ranked[:keep], game.dropped + ranked[keep:]
 
@@ -403,7 +427,7 @@ def _continue(game: _Game, entrant: _Entrant, seconds: float) -> bool:
 
 
 def _top(trained: Trained) -> float:
-    return max(epoch.val_accuracy for epoch in trained.history)
+    return max(epoch.val_score for epoch in trained.history)
 
 
 def _joined(before: Trained, after: Trained, gained: bool) -> Trained:
@@ -425,7 +449,7 @@ def _joined(before: Trained, after: Trained, gained: bool) -> Trained:
 
 
 def _measure_all(game: _Game, usd_per_hour: float | None) -> list[Run]:
-    """Scores every candidate on val; only the one that is most accurate there looks at test."""
+    """Scores every candidate on val; only the one that is best there looks at test."""
     tried = [entrant for entrant in game.entrants + game.dropped if entrant.trained]
     if not tried:
         raise TrainingError("No candidate could be trained. " + " ".join(game.story))

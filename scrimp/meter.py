@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
@@ -20,9 +21,10 @@ from pydantic import BaseModel, ConfigDict
 from scrimp.batches import Prepared
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
 from scrimp.errors import ImageError, NotFound
-from scrimp.images import LeftOut
-from scrimp.images.kinds import SPLITS, Split
+from scrimp.images import Images, LeftOut
+from scrimp.images.kinds import SPLITS, Split, Task
 from scrimp.plan import Plan
+from scrimp.scores import AnyScores, score, unscorable
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.subset import Selected
@@ -34,23 +36,12 @@ if TYPE_CHECKING:
 
 Status = Literal["finished", "stopped early", "out of time", "interrupted", "failed"]
 
+SHEET_ROWS = 20
+"""Classes shown on a contact sheet of examples, the first ones in their order."""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scores(_Record):
-    """How well a model does on one split of n images.
-
-    top1, macro_f1: 0 to 1. per_class: recall of each class, None for a class without images in this split.
-    confusion: rows are true classes, columns predicted ones, in the order of `Run.classes`.
-    """
-
-    n: int
-    top1: float
-    macro_f1: float
-    per_class: tuple[float | None, ...]
-    confusion: tuple[tuple[int, ...], ...]
 
 
 class Size(_Record):
@@ -90,8 +81,8 @@ class Run(_Record):
     notes: tuple[str, ...] = ()
     history: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
-    val: Scores | None = None
-    test: Scores | None = None
+    val: AnyScores | None = None
+    test: AnyScores | None = None
     size: Size | None = None
     speed: Speed | None = None
     peak_memory_mb: float | None = None
@@ -104,13 +95,21 @@ class Run(_Record):
     folder: str | None = None
 
     @property
+    def task(self) -> Task:
+        """What is said about an image, which decides by what runs are compared (see `scrimp.scores`)."""
+        return self.plan.images.task
+
+    @property
     def cost(self) -> Cost:
         """The whole bill."""
         return sum(self.costs.values(), FREE)
 
     @property
     def examples_jpg(self) -> bytes | None:
-        """A JPEG contact sheet of training images, one row a class in the order of `classes`, if there is one."""
+        """A JPEG contact sheet of training images, if there is one.
+
+        One row for each of the first `SHEET_ROWS` classes; without classes, from the smallest target to the largest.
+        """
         path = Path(self.folder) / "examples.jpg" if self.folder else None
         return path.read_bytes() if path and path.is_file() else None
 
@@ -171,7 +170,7 @@ def measure(trained: Trained, *, usd_per_hour: float | None = None, test: bool =
         image_counts={split: len(images.rows(split)) for split in SPLITS},
         fingerprint=images.fingerprint,
         left_out=images.left_out,
-        notes=images.notes + trained.notes + _oddities(ready),
+        notes=images.notes + trained.notes + _oddities(ready) + (_not_scored(images) if test else ()),
         history=trained.history,
         best_epoch=trained.best_epoch,
         val=val,
@@ -201,29 +200,22 @@ def _plan_of(trained: Trained) -> Plan:
     )
 
 
-def _scores(model: Classifier, ready: Prepared, split: Split) -> Scores | None:
-    """Top-1, macro-F1 and the confusion matrix on a split; None for a split without images."""
-    from sklearn.metrics import confusion_matrix, f1_score
-
+def _scores(model: Classifier, ready: Prepared, split: Split) -> AnyScores | None:
+    """The task's scores on a split; None where its labels allow none."""
     from scrimp.training.evaluate import predict
 
-    rows = ready.images.rows(split)
-    if not len(rows):
+    images = ready.images
+    rows = images.rows(split)
+    if unscorable(images.task, images.labels[rows]):
         return None
-    truth = ready.images.labels[rows]
-    guess = predict(model, ready, rows).argmax(1).numpy()
-    every = np.arange(len(ready.images.classes))
-    confusion = confusion_matrix(truth, guess, labels=every)
-    present = np.unique(truth)
-    totals = confusion.sum(axis=1)
-    recalls = [float(confusion[i, i] / totals[i]) if totals[i] else None for i in every]
-    return Scores(
-        n=len(rows),
-        top1=float((truth == guess).mean()),
-        macro_f1=float(f1_score(truth, guess, labels=present, average="macro", zero_division=0)),
-        per_class=tuple(recalls),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-    )
+    return score(images.task, images.labels[rows], predict(model, ready, rows).numpy(), len(images.classes))
+
+
+def _not_scored(images: Images) -> tuple[str, ...]:
+    """Why there is no score on test, where there are images to score."""
+    truth = images.labels[images.rows("test")]
+    why = unscorable(images.task, truth)
+    return (f"The {len(truth):,} test images allow no score: {why}.",) if why and len(truth) else ()
 
 
 def _size(model: Classifier, image_px: int) -> Size:
@@ -261,19 +253,29 @@ def _oddities(ready: Prepared) -> tuple[str, ...]:
     return tuple(f"{count:,} images: {what}" for what, count in sorted(ready.oddities.items()))
 
 
-def _contact_sheet(ready: Prepared, *, columns: int = 6, most_classes: int = 20, px: int = 96) -> bytes:
-    """JPEG of training images, one row a class in the order of the classes."""
-    images = ready.images
-    shown = min(len(images.classes), most_classes)
-    sheet = Image.new("RGB", (columns * px, shown * px), (255, 255, 255))
-    train = images.rows("train")
-    for label in range(shown):
-        for column, row in enumerate(train[images.labels[train] == label][:columns]):
+def _contact_sheet(ready: Prepared, *, columns: int = 6, px: int = 96) -> bytes:
+    """JPEG of training images: rows of the same class, or without classes from the smallest target to the largest."""
+    lines = _examples(ready.images, columns)
+    sheet = Image.new("RGB", (columns * px, len(lines) * px), (255, 255, 255))
+    for line, rows in enumerate(lines):
+        for column, row in enumerate(rows):
             tile = Image.fromarray(ready.pixels[row]).resize((px, px))
-            sheet.paste(tile, (column * px, label * px))
+            sheet.paste(tile, (column * px, line * px))
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def _examples(images: Images, columns: int) -> list[npt.NDArray[np.int64]]:
+    """Rows of training images for each line of a contact sheet."""
+    train = images.rows("train")
+    labels = images.labels[train]
+    if images.task == "regress":
+        ascending = train[np.argsort(labels, kind="stable")]
+        spread = np.linspace(0, len(train) - 1, min(4 * columns, len(train))).astype(np.int64)
+        return [ascending[spread[i : i + columns]] for i in range(0, len(spread), columns)]
+    shown = range(min(len(images.classes), SHEET_ROWS))
+    return [train[labels[:, c] == 1 if labels.ndim == 2 else labels == c][:columns] for c in shown]
 
 
 def machine() -> dict[str, str]:

@@ -20,6 +20,7 @@ from scrimp.images.kinds import SPLITS
 from scrimp.meter import Run, load_run, machine, measure, versions
 from scrimp.plan import Plan
 from scrimp.progress import bar
+from scrimp.scores import MEASURES
 from scrimp.store import write_whole
 from scrimp.subset import select
 from scrimp.training import train
@@ -53,7 +54,11 @@ def sweep(plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None 
     A run that is already there is taken as it is; one that was cut off goes on from its last epoch; one that failed
     before is tried again. A run that fails is a result with its reason, and the sweep goes on. Ctrl-C ends the sweep:
     what has been done is returned. Writes `runs.csv`. Cost: the sum of its runs; images are packed once per size.
+    Raises `SettingError` for plans of several tasks, whose runs could not be compared.
     """
+    tasks = dict.fromkeys(plan.images.task for plan in plans)
+    if len(tasks) > 1:
+        raise SettingError(f"The plans have {len(tasks)} tasks, {', '.join(tasks)}: sweep each by itself.")
     out = Path(out)
     shelf = _Shelf()
     runs: list[Run] = []
@@ -89,15 +94,21 @@ def keep_best(out: str | Path, run: Run) -> Path:
 
 
 def to_csv(runs: Sequence[Run]) -> str:
-    """One line a run: what it was, how it ended, its accuracies and its costs; unknown is left empty."""
+    """One line a run: what it was, how it ended, its scores and its costs; unknown is left empty.
+
+    The scores' columns are named for the measures of the task, which all runs share: "val_top1", "test_mae".
+    """
+    measure = MEASURES[runs[0].task if runs else "classify"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    header = "name,model,image_px,seed,status,reason,val_top1,test_top1,test_macro_f1,epochs"
-    writer.writerow([*header.split(","), "seconds", "cpu_seconds", "wh", "usd", "mb", "ms_per_image"])
+    header = ["name", "model", "image_px", "seed", "status", "reason", f"val_{measure.key}", f"test_{measure.key}"]
+    header += [*(f"test_{field}" for field in measure.others), "epochs"]
+    writer.writerow([*header, "seconds", "cpu_seconds", "wh", "usd", "mb", "ms_per_image"])
     for run in runs:
         recipe, test = run.plan.recipe, run.test
         row = [run.plan.name, recipe.model, run.plan.preparation.image_px, recipe.seed, run.status, run.reason]
-        row += [run.val and run.val.top1, test and test.top1, test and test.macro_f1, len(run.history)]
+        row += [run.val and run.val.merit, test and test.merit]
+        row += [*(getattr(test, field, None) for field in measure.others), len(run.history)]
         row += [run.cost.seconds, run.cost.cpu_seconds, run.cost.wh, run.cost.usd]
         row += [run.size and run.size.mb, run.speed and run.speed.ms_per_image]
         writer.writerow(row)

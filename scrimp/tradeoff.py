@@ -14,7 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 from scrimp.cost import FREE, Cost
 from scrimp.errors import SettingError
-from scrimp.meter import Run, Scores
+from scrimp.meter import Run
+from scrimp.scores import MEASURES, AnyScores, Measure, MultilabelScores, RegressScores, Scores
 
 
 class Axis(NamedTuple):
@@ -34,7 +35,7 @@ AXES: dict[str, Axis] = {
     "ms": Axis("time per image", "ms", lambda run: run.speed.ms_per_image if run.speed else None),
     "memory": Axis("peak memory", "MB", lambda run: run.peak_memory_mb),
 }
-"""The costs that an accuracy can be held against."""
+"""The costs that a merit can be held against."""
 
 
 class Spread(NamedTuple):
@@ -51,12 +52,15 @@ class Spread(NamedTuple):
 
 
 class ClassScore(NamedTuple):
-    """One class of one split: its images, the recall (None without images), the share given to each class."""
+    """One class of one split: its images, its score (None without images), the share given to each class.
+
+    The score is the recall, and for labels the average precision, where no shares are known.
+    """
 
     name: str
     images: int
-    recall: float | None
-    shares: tuple[float, ...]
+    score: float | None
+    shares: tuple[float, ...] = ()
 
 
 class Mistake(NamedTuple):
@@ -72,8 +76,8 @@ class Mistake(NamedTuple):
 class Candidate:
     """The runs that differ in nothing but their seed.
 
-    val, test: top-1 accuracy, 0 to 1. noise: the standard error of `val`, from the seeds where they were repeated,
-    else from the number of validation images. costs: one per name in AXES, None where unknown.
+    val, test: the measure of the task (see `scrimp.scores`). noise: the standard error of `val`, from the seeds where
+    they were repeated, or from the number of validation images. costs: one per name in AXES, None where unknown.
     """
 
     name: str
@@ -85,8 +89,8 @@ class Candidate:
 
     @property
     def best_run(self) -> Run:
-        """The repetition with the highest validation accuracy."""
-        return max(self.runs, key=_val_accuracy)
+        """The repetition that is best on val."""
+        return max(self.runs, key=lambda run: _val(run).merit)
 
     @property
     def epochs(self) -> Spread | None:
@@ -104,14 +108,9 @@ class Candidate:
         stages = dict.fromkeys(stage for run in self.runs for stage in run.costs)
         return {s: fmean(run.costs[s].seconds if s in run.costs else 0.0 for run in self.runs) for s in stages}
 
-    def macro_f1(self, split: Literal["val", "test"]) -> Spread | None:
-        """Macro-averaged F1 on a split, 0 to 1."""
-
-        def read(run: Run) -> float | None:
-            scores = run.val if split == "val" else run.test
-            return scores.macro_f1 if scores else None
-
-        return self.spread(read)
+    def score(self, split: Literal["val", "test"], field: str) -> Spread | None:
+        """One of the further figures of the task's measure on a split, such as "macro_f1"."""
+        return self.spread(lambda run: getattr(run.val if split == "val" else run.test, field, None))
 
     def spread(self, read: Callable[[Run], float | None]) -> Spread | None:
         """What the repetitions say about one figure; None unless every one of them knows it."""
@@ -123,8 +122,8 @@ class Candidate:
 class Chosen:
     """What came out of a comparison.
 
-    candidates: best validation accuracy first. front: per cost, the candidates that nothing beats on both counts,
-    cheapest first. winner: the highest mean validation accuracy; ties: those that cannot be told from it.
+    candidates: best on val first. front: per cost, the candidates that nothing beats on both counts, cheapest first.
+    winner: the highest mean of the task's measure on val; ties: those that cannot be told from it.
     failed: runs without a usable model. story: what a budgeted search decided, in order.
     bill: of everything together, what runs share counted once.
     """
@@ -143,12 +142,17 @@ class Chosen:
         return self.winner.best_run
 
     @property
-    def verdict(self) -> str:
-        """One or two sentences: who won, by what figures, and who ties with it."""
-        return _verdict(self.winner, self.ties)
+    def measure(self) -> Measure:
+        """What the candidates are compared by."""
+        return MEASURES[self.best.task]
 
     @property
-    def reported(self) -> tuple[Literal["test", "val"], Scores]:
+    def verdict(self) -> str:
+        """One or two sentences: who won, by what figures, and who ties with it."""
+        return _verdict(self.winner, self.ties, self.measure)
+
+    @property
+    def reported(self) -> tuple[Literal["test", "val"], AnyScores]:
         """The split that the best run is reported on, and its scores there: test where it has one, else val."""
         if self.best.test is not None:
             return "test", self.best.test
@@ -157,15 +161,22 @@ class Chosen:
 
     @property
     def class_scores(self) -> tuple[ClassScore, ...]:
-        """How the best run does on each class of the split it is reported on."""
+        """How the best run does on each class of the split it is reported on; none where there are no classes."""
         _, scores = self.reported
-        rows = zip(self.best.classes, scores.per_class, scores.confusion, strict=True)
+        names = self.best.classes
+        if isinstance(scores, MultilabelScores):
+            return tuple(map(ClassScore, names, scores.positives, scores.per_class))
+        if isinstance(scores, RegressScores):
+            return ()
+        rows = zip(names, scores.per_class, scores.confusion, strict=True)
         return tuple(_class_score(name, recall, row) for name, recall, row in rows)
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """Which classes the best run takes for which others, the most frequent mistake first."""
+        """Which classes the best run takes for which others, the most frequent mistake first; of one class an image."""
         _, scores = self.reported
+        if not isinstance(scores, Scores):
+            return ()
         names = self.best.classes
         found = [
             Mistake(names[true], names[predicted], count, count / sum(row))
@@ -175,19 +186,27 @@ class Chosen:
         ]
         return tuple(sorted(found, key=lambda mistake: (-mistake.images, -mistake.share)))
 
+    @property
+    def residuals(self) -> tuple[float, ...]:
+        """What the best run said minus what was true, for the images that its scores keep one by one; of targets."""
+        _, scores = self.reported
+        if not isinstance(scores, RegressScores):
+            return ()
+        return tuple(said - true for true, said in zip(scores.truth, scores.predicted, strict=True))
+
 
 def compare(runs: Iterable[Run], *, story: Sequence[str] = (), bill: Cost | None = None) -> Chosen:
-    """Puts repetitions together and finds the front and the winner, on validation accuracy.
+    """Puts repetitions together and finds the front and the winner, by the task's measure on val.
 
     bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
-    Raises `SettingError` when no run has a validation accuracy, or when the runs did not see the same classes.
+    Raises `SettingError` when no run was scored on val, or when the runs are of different tasks or classes.
     """
     everything = list(runs)
     usable = [run for run in everything if run.val is not None]
     failed = tuple(run for run in everything if run.val is None)
     if not usable:
         reasons = "; ".join(f"{run.plan.name}: {run.reason}" for run in failed) or "there are no runs"
-        raise SettingError(f"Nothing to compare: no run has a validation accuracy ({reasons}).")
+        raise SettingError(f"Nothing to compare: no run was scored on val ({reasons}).")
     _same_classes(usable)
     groups: dict[str, list[Run]] = {}
     for run in usable:
@@ -241,12 +260,15 @@ def summary(chosen: Chosen) -> dict[str, Any]:
             "front": candidate.name in on_front,
             "val": candidate.val._asdict(),
             "test": candidate.test._asdict() if candidate.test else None,
+            "others": _others(candidate, chosen.measure),
             "costs": {axis: spread.mean if spread else None for axis, spread in candidate.costs.items()},
             "runs": [run.folder for run in candidate.runs],
         }
         for candidate in chosen.candidates
     ]
     return {
+        "task": chosen.best.task,
+        "measure": chosen.measure.key,
         "verdict": chosen.verdict,
         "best": chosen.best.folder,
         "val": chosen.winner.val._asdict(),
@@ -259,14 +281,26 @@ def summary(chosen: Chosen) -> dict[str, Any]:
     }
 
 
-def _val_accuracy(run: Run) -> float:
+def _others(candidate: Candidate, measure: Measure) -> dict[str, dict[str, float | None]]:
+    """Means of the further figures, split by split."""
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    found = {s: {field: candidate.score(s, field) for field in measure.others} for s in splits}
+    return {s: {field: spread and spread.mean for field, spread in spreads.items()} for s, spreads in found.items()}
+
+
+def _val(run: Run) -> AnyScores:
     assert run.val is not None
-    return run.val.top1
+    return run.val
 
 
 def _same_classes(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
+        if run.task != first.task:
+            raise SettingError(
+                f"'{first.plan.name}' was trained with task='{first.task}' and '{run.plan.name}' with "
+                f"task='{run.task}': {MEASURES[first.task].word} and {MEASURES[run.task].word} cannot be compared."
+            )
         if run.classes != first.classes:
             raise SettingError(
                 f"'{first.plan.name}' knows {len(first.classes)} classes and '{run.plan.name}' knows "
@@ -303,8 +337,8 @@ def _flatten(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 
 def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
-    val = Spread.of([_val_accuracy(run) for run in runs])
-    tests = [run.test.top1 for run in runs if run.test is not None]
+    val = Spread.of([_val(run).merit for run in runs])
+    tests = [run.test.merit for run in runs if run.test is not None]
     costs: dict[str, Spread | None] = {}
     for axis, (_, _, read) in AXES.items():
         values = [read(run) for run in runs]
@@ -321,9 +355,12 @@ def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
 
 
 def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
-    """Of the mean: between seeds and between images; the larger of the two, so that neither is forgotten."""
-    images = min(run.val.n for run in runs if run.val is not None)
-    from_images = math.sqrt(val.mean * (1 - val.mean) / images)
+    """Of the mean: between seeds and between images; the larger of the two, so that neither is forgotten.
+
+    Every seed looks at the same images, so that repeating does not make these more. Infinite where none can tell.
+    """
+    known = [error for run in runs if (error := _val(run).standard_error) is not None]
+    from_images = fmean(known) if known else math.inf
     from_seeds = 0.0 if val.sd is None else val.sd / math.sqrt(val.n)
     return max(from_images, from_seeds)
 
@@ -334,7 +371,7 @@ def _tie(a: Candidate, b: Candidate) -> bool:
 
 
 def _front(candidates: Sequence[Candidate], axis: str) -> tuple[Candidate, ...]:
-    """Those that no other beats on accuracy and cost at once, cheapest first; unknown costs take no part."""
+    """Those that no other beats on merit and cost at once, cheapest first; unknown costs take no part."""
     priced = [(cost.mean, c) for c in candidates if (cost := c.costs[axis]) is not None]
     front: list[Candidate] = []
     for _, candidate in sorted(priced, key=lambda pair: (pair[0], -pair[1].val.mean)):
@@ -343,10 +380,10 @@ def _front(candidates: Sequence[Candidate], axis: str) -> tuple[Candidate, ...]:
     return tuple(front)
 
 
-def _verdict(winner: Candidate, ties: Sequence[Candidate]) -> str:
-    said = f"{winner.name} wins with {_points(winner.val)} on val"
+def _verdict(winner: Candidate, ties: Sequence[Candidate], measure: Measure) -> str:
+    said = f"{winner.name} wins with {measure.phrase(winner.val.mean, winner.val.sd)} on val"
     if winner.test:
-        said += f" and {_points(winner.test)} on test"
+        said += f" and {measure.phrase(winner.test.mean, winner.test.sd)} on test"
     if not ties:
         return said + "."
     cheapest = min(ties, key=lambda c: c.costs["seconds"].mean if c.costs["seconds"] else math.inf)
@@ -356,7 +393,3 @@ def _verdict(winner: Candidate, ties: Sequence[Candidate]) -> str:
     if mine and its and its.mean < mine.mean:
         said += f", the cheapest being {cheapest.name} at {its.mean / mine.mean:.0%} of the time"
     return said + "."
-
-
-def _points(spread: Spread) -> str:
-    return f"{spread.mean:.1%}" + (f" ± {spread.sd:.1%}" if spread.sd is not None else "")

@@ -1,14 +1,15 @@
-"""Writes the measured figures into README.md, between its two marks, from benchmarks/results/*.json."""
+"""Writes the measured figures into the pages that quote them, between two marks, from benchmarks/results/*.json."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: make docs-results -->\n", "<!-- end of figures -->\n"
+LEAK = ("test", "train")
 
 
 def results(name: str) -> dict[str, Any]:
@@ -50,12 +51,53 @@ def fit_against_plain() -> str:
     return "\n".join([*lines, "", gain, f"{where(found)}. Raw figures:", source])
 
 
-def with_figures(readme: str) -> str:
-    """The README with what stands between the marks written anew."""
-    before, rest = readme.split(BEGIN)
+def inspecting() -> str:
+    """How long an inspection takes, and what it found in well-known data."""
+    found = results("inspecting")
+    rows = {row["what"]: row for row in found["rows"]}
+    lines = [
+        "| the whole command on | images | seconds | peak memory | test images in train | groups of near duplicates |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, words in (("cifar10", "CIFAR-10 as PNGs"), ("photos", "photos of 224 x 224 pixels")):
+        row = rows[name]
+        leaked = sum(leak["exact"] + leak["near"] for leak in row["leaks"] if (leak["split"], leak["other"]) == LEAK)
+        seconds, memory = f"{row['seconds']:.0f}", f"{row['peak_memory_mb']:,.0f} MB"
+        lines.append(f"| {words} | {row['images']:,} | {seconds} | {memory} | {leaked:,} | {row['near_groups']:,} |")
+    cifar, changes = rows["cifar10"], rows["changes"]["found"]
+    lines += [
+        "",
+        "Of the 286 pairs of CIFAR-10 that Barz and Denzler list ([ciFAIR](https://cvjena.github.io/cifair/), 2020),",
+        f"{100 * cifar['pairs']:.0f} % fall into one group. The cheapest models reach, on CIFAR-10's test images,",
+        " and ".join(f"{100 * score['test']:.1f} % ({score['name']})" for score in cifar["baseline"]["scores"]) + ".",
+        "",
+        "| copies that are still found | of photos | of CIFAR-10 |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {100 * part['photos']:.0f} % | {100 * part['cifar10']:.0f} % |"
+            for name, part in changes.items()
+        ),
+        "",
+        f"{where(found)}. Raw figures:",
+        "[inspecting.json](../benchmarks/results/inspecting.json).",
+    ]
+    return "\n".join(lines)
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    ROOT / "README.md": fit_against_plain,
+    ROOT / "docs" / "inspect.md": inspecting,
+}
+"""The pages that quote figures, and what writes them."""
+
+
+def with_figures(page: Path) -> str:
+    """The page with what stands between the marks written anew."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}{fit_against_plain()}\n{END}{after}"
+    return f"{before}{BEGIN}{PAGES[page]()}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(with_figures(README.read_text()))
+    for page in PAGES:
+        page.write_text(with_figures(page), encoding="utf-8")

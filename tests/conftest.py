@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and PyTorch: tiny work is slower on two threads
@@ -61,3 +64,32 @@ class FakeSensor:
 def fake_sensor(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test starts CodeCarbon, which takes seconds."""
     monkeypatch.setattr("scrimp.cost.CodeCarbonSensor", FakeSensor)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server: the one that SCRIMP_TEST_S3 names, with its keys in AWS's variables, or moto's."""
+    given = os.environ.get("SCRIMP_TEST_S3")
+    if given:
+        yield given
+        return
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a bucket that is not there yet; the environment leads to the server."""
+    nothing = tmp_path_factory.mktemp("aws") / "none"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nothing))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nothing))
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+    return f"s3://scrimp-{uuid.uuid4().hex[:12]}"

@@ -9,8 +9,10 @@ from typing import Any
 from scrimp.batches import Preparation
 from scrimp.cost import Cost
 from scrimp.images import ImageSource, LeftOut
-from scrimp.meter import Run, Scores, Size, Speed, Status
+from scrimp.images.kinds import Task
+from scrimp.meter import Run, Size, Speed, Status
 from scrimp.plan import Plan
+from scrimp.scores import AnyScores, MultilabelScores, RegressScores, Scores
 from scrimp.training import Epoch, Recipe
 
 CLASSES = ("blackbird", "robin", "sparrow", "wren")
@@ -77,6 +79,43 @@ def make_run(
     )
 
 
+def make_multilabel_run(
+    *, val: float = 0.7, test: float = 0.68, classes: Sequence[str] = CLASSES, **figures: Any
+) -> Run:
+    """The same for labels: `val` and `test` are mean average precisions; the last label is not in test."""
+
+    def scores(merit: float, absent: int) -> MultilabelScores:
+        known = [min(1.0, merit + 0.01 * (i - (len(classes) - absent - 1) / 2)) for i in range(len(classes) - absent)]
+        return MultilabelScores(
+            n=200,
+            map=merit,
+            standard_error=0.02,
+            micro_f1=merit - 0.05,
+            macro_f1=merit - 0.1,
+            per_class=(*known, *[None] * absent),
+            positives=(*range(40, 40 + len(known)), *[0] * absent),
+        )
+
+    return _as_task("multilabel", make_run(classes=classes, **figures), scores(val, 0), scores(test, 1))
+
+
+def make_regress_run(*, val: float = 0.8, test: float = 0.78, mae: float = 3.2, **figures: Any) -> Run:
+    """The same for targets: `val` and `test` are R²; the mean absolute error is the same on both."""
+    points = {"truth": (10.0, 20.0, 30.0, 40.0), "predicted": (12.0, 19.0, 30.0, 37.0)}
+
+    def scores(merit: float) -> RegressScores:
+        return RegressScores(n=200, r2=merit, standard_error=0.02, mae=mae, rmse=1.25 * mae, **points)
+
+    return _as_task("regress", make_run(**figures), scores(val), scores(test)).model_copy(update={"classes": ()})
+
+
+def _as_task(task: Task, run: Run, val: AnyScores, test: AnyScores) -> Run:
+    plan = run.plan.but(images=run.plan.images.but(task=task))
+    history = [epoch.model_copy(update={"train_score": None} if task == "multilabel" else {}) for epoch in run.history]
+    last = history[-1].model_copy(update={"val_score": val.merit})
+    return run.model_copy(update={"plan": plan, "val": val, "test": test, "history": (*history[:-1], last)})
+
+
 PARTS = {"train": 4, "val": 1, "test": 1}
 """How often `images_per_class` goes into each split."""
 
@@ -113,9 +152,9 @@ def make_history(val: float, epochs: int, seconds: float, dice: random.Random) -
             Epoch(
                 epoch=number,
                 train_loss=2 * (1 - learnt) + 0.05,
-                train_accuracy=learnt,
+                train_score=learnt,
                 val_loss=2 * (1 - accuracy) + 0.1,
-                val_accuracy=accuracy,
+                val_score=accuracy,
                 seconds=seconds / epochs,
                 lr=1e-3 * (1 - number / epochs),
             )

@@ -64,7 +64,7 @@ class Theatre:
         self.spent[name] += recipe.max_seconds
         accuracy = self.curves[name](self.spent[name])
         epoch = Epoch(
-            epoch=1, train_loss=1, train_accuracy=0, val_loss=1, val_accuracy=accuracy, seconds=1, lr=0.1
+            epoch=1, train_loss=1, train_score=0, val_loss=1, val_score=accuracy, seconds=1, lr=0.1
         )  # fmt: skip
         return self.trained(recipe, epoch)
 
@@ -82,7 +82,7 @@ class Theatre:
         self.now += 0.5
         if test:
             self.tested.append(trained.recipe.model)
-        top = max(epoch.val_accuracy for epoch in trained.history)
+        top = max(epoch.val_score for epoch in trained.history)
         return make_run(model=trained.recipe.model, val=top, test=top if test else None)
 
 

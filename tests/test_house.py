@@ -26,6 +26,7 @@ ROOMS = [
     "subset",
     "augment",
     "batches",
+    "scores",
     "models",
     "training",
     "plan",

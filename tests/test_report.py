@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import plotly.graph_objects as go
 import pytest
-from make_runs import CLASSES, SENSOR, make_run
+from make_runs import CLASSES, SENSOR, make_multilabel_run, make_regress_run, make_run
 from markupsafe import Markup
 from PIL import Image
 
@@ -247,6 +247,86 @@ def test_the_folder_to_serve_is_quoted_for_a_shell(tmp_path: Path) -> None:
     assert "scrimp serve 'runs/my birds'" in report([make_run(folder="runs/my birds")], tmp_path).text
 
 
+# ---------------------------------------------------------------- other tasks
+
+
+def test_labels_are_shown_by_their_average_precision(tmp_path: Path) -> None:
+    runs = [make_multilabel_run(val=0.7, test=0.68), make_multilabel_run(model="resnet18", val=0.5, test=0.6)]
+    seen = report(runs, tmp_path)
+    assert "wins with mAP 0.700 on val and mAP 0.680 on test." in seen.tiles()
+    assert "test mAP 0.680 one seed, spread unknown; only reported" in seen.tiles()
+    accuracy = seen.rows_about("mobilenet_v3_small @ 160 px")[0]
+    assert accuracy[2:8] == ["0.700", "0.680", "0.650", "0.630", "0.600", "0.580"]  # val, test; micro and macro F1
+    # by hand: three labels around 0.68, a hundredth apart, and one that no test image has
+    assert [row for row in seen.rows if row[0] in CLASSES] == [
+        ["blackbird", "40", "0.670"],
+        ["robin", "41", "0.680"],
+        ["sparrow", "42", "0.690"],
+        ["wren", "0", "not measured"],
+    ]
+    assert not {"confusion", "predictions", "residuals"} & set(seen.figures)
+    lines = seen.figures["curves-epochs"]["data"]
+    assert len(lines) == 2, "training images are not ranked"
+    assert "Most frequent mistakes" not in seen.text
+    assert "accuracy" not in seen.text.lower()
+    assert "labels, any number of them an image" in seen.text
+
+
+def test_targets_are_shown_as_points_and_residuals(tmp_path: Path) -> None:
+    runs = [make_regress_run(val=0.8, test=0.78, seed=seed, mae=3.2 + seed) for seed in (0, 1)]
+    seen = report(runs, tmp_path)
+    assert "wins with R² 0.800 ± 0.000 on val and R² 0.780 ± 0.000 on test." in seen.tiles()
+    assert "test R² 0.780 MAE 3.7 ± 0.707; RMSE 4.62 ± 0.884; ± 0.000 over 2 seeds; only reported" in seen.tiles()
+    line, points = seen.figures["predictions"]["data"]
+    assert (points["x"], points["y"]) == ([10, 20, 30, 40], [12, 19, 30, 37])
+    assert line["x"] == line["y"] == [10, 40]
+    assert seen.figures["residuals"]["data"][0]["x"] == [2, -1, 0, -3]
+    assert "confusion" not in seen.figures
+    assert "Of all images, 4 drawn by chance are shown." in " ".join(seen.text.split())
+    assert "accuracy" not in seen.text.lower()
+    assert "one number an image" in seen.text
+    lines = seen.figures["curves-epochs"]["data"]
+    assert len(lines) == 4
+
+
+def test_examples_of_targets_have_no_class_names(tmp_path: Path) -> None:
+    jpg = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(jpg, "JPEG")
+    (tmp_path / "examples.jpg").write_bytes(jpg.getvalue())
+    assert "from the smallest target to the largest" in report([make_regress_run(folder=str(tmp_path))], tmp_path).text
+
+
+def test_a_sheet_names_no_more_classes_than_it_shows(tmp_path: Path) -> None:
+    jpg = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(jpg, "JPEG")
+    (tmp_path / "examples.jpg").write_bytes(jpg.getvalue())
+    run = make_run(classes=[f"class {i}" for i in range(37)], images_per_class=4, folder=str(tmp_path))
+    html = write_report(compare([run]), tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.count("<li><span title=") == 20
+    assert "one row a class, of the first 20 classes." in html
+
+
+@pytest.mark.parametrize("make", [make_multilabel_run, make_regress_run])
+def test_every_chart_of_another_task_is_one_that_plotly_knows(make: Any) -> None:
+    for chart in figures.charts(compare([make(), make(model="resnet18", val=0.4)])).values():
+        go.Figure(plain_colours(chart))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.3, 0.9], None),  # left to the chart
+        ([0.9, 0.9], [0.85, 0.95]),
+        ([1.0, 1.0], [0.95, 1.02]),
+        ([-7.0, 0.9], [-0.5, 1.02]),
+    ],
+)
+def test_the_axis_of_r2_can_be_read(values: list[float], expected: list[float] | None) -> None:
+    first, second = (make_regress_run(val=v, test=v, model=m) for v, m in zip(values, ("vgg8", "vgg16"), strict=True))
+    found = figures.front(compare([first, second]), "seconds")["layout"]["yaxis"].get("range")
+    assert found == (expected and pytest.approx(expected))
+
+
 # ---------------------------------------------------------------- the charts
 
 
@@ -412,7 +492,7 @@ def test_the_title_is_the_name_of_the_data(source: str, title: str, tmp_path: Pa
 
 def test_a_figure_that_is_no_number_does_not_break_the_page(tmp_path: Path) -> None:
     run = make_run()
-    first = run.history[0].model_copy(update={"train_accuracy": float("nan")})
+    first = run.history[0].model_copy(update={"train_score": float("nan")})
     run = run.model_copy(update={"history": (first, *run.history[1:])})
     assert report([run], tmp_path).figures["curves-epochs"]["data"][0]["y"][0] is None
 

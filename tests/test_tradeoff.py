@@ -3,7 +3,7 @@ import math
 from statistics import stdev
 
 import pytest
-from make_runs import make_run
+from make_runs import make_multilabel_run, make_regress_run, make_run
 
 from scrimp.cost import Cost
 from scrimp.errors import SettingError
@@ -111,6 +111,36 @@ def test_failed_runs_are_kept_apart_and_told():
 def test_other_classes_cannot_be_compared():
     with pytest.raises(SettingError, match=r"4 classes.*2 others"):
         compare([make_run(model="resnet18"), make_run(model="vgg16", classes=("a", "b"))])
+
+
+def test_runs_of_different_tasks_cannot_be_compared():
+    with pytest.raises(SettingError, match=r"task='classify'.*task='regress': accuracy and R² cannot be compared"):
+        compare([make_run(model="resnet18"), make_regress_run(model="vgg16")])
+
+
+def test_every_task_is_compared_by_its_own_measure():
+    a, b = make_multilabel_run(model="resnet18", val=0.6, test=0.9), make_multilabel_run(model="vgg16", val=0.7)
+    chosen = compare([a, b])
+    assert chosen.verdict == "vgg16 @ 160 px wins with mAP 0.700 on val and mAP 0.680 on test."
+    assert chosen.ties == ()  # 0.1 apart, and sqrt(2) * 0.02 is the standard error of that
+    assert (summary(chosen)["task"], summary(chosen)["measure"]) == ("multilabel", "map")
+    assert summary(chosen)["candidates"][0]["others"]["val"] == pytest.approx({"micro_f1": 0.65, "macro_f1": 0.6})
+    near = compare([make_regress_run(model="resnet18", val=0.8), make_regress_run(model="vgg16", val=0.775, mae=9)])
+    assert [c.name for c in near.ties] == ["vgg16 @ 160 px"]  # 0.025 is less than sqrt(2) * 0.02
+    assert summary(near)["candidates"][1]["others"]["test"] == pytest.approx({"mae": 9, "rmse": 11.25})
+
+
+def test_a_spread_that_nobody_knows_ties_everything():
+    runs = [make_regress_run(model=name, val=val) for name, val in (("resnet18", 0.9), ("vgg16", 0.1))]
+    blind = [run.model_copy(update={"val": run.val.model_copy(update={"standard_error": None})}) for run in runs]
+    assert len(compare(blind).ties) == 1
+    assert compare(runs).ties == ()
+
+
+def test_a_worse_than_useless_model_still_has_its_place():
+    chosen = compare([make_regress_run(model=name, val=val) for name, val in (("resnet18", -3.0), ("vgg16", -0.2))])
+    assert chosen.winner.name == "vgg16 @ 160 px"
+    assert chosen.verdict.startswith("vgg16 @ 160 px wins with R² -0.200")
 
 
 def test_the_whole_bill_counts_what_is_shared_once():

@@ -11,9 +11,10 @@ from scrimp.errors import TrainingError
 from scrimp.images import find_images
 from scrimp.models import build
 from scrimp.models.saved import load_model
-from scrimp.training import Recipe, loop, train
-from scrimp.training.evaluate import loss_and_accuracy, predict
+from scrimp.training import Epoch, Recipe, loop, train
+from scrimp.training.evaluate import loss_and_merit, predict
 from scrimp.training.hardware import precision_for
+from scrimp.training.history import to_csv
 from scrimp.training.optimiser import lr_at, optimiser_for
 from scrimp.training.weigh import weigh
 
@@ -36,13 +37,13 @@ def same(a, b):
 def test_three_colours_are_learnt_and_everything_is_kept(ready, tmp_path):
     trained = train(ready, QUICK, out=tmp_path)
     assert [epoch.epoch for epoch in trained.history] == [1, 2, 3]
-    assert trained.history[-1].val_accuracy > 0.9
+    assert trained.history[-1].val_score > 0.9
     assert trained.status == "finished"
     assert trained.cost.seconds > 0
     assert trained.cost.wh is not None
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["val_accuracy"]) for row in rows] == [epoch.val_accuracy for epoch in trained.history]
+    assert [float(row["val_accuracy"]) for row in rows] == [epoch.val_score for epoch in trained.history]
     loaded = load_model(tmp_path)
     assert same(loaded.model.state_dict(), trained.model.state_dict())
     assert (loaded.classes, loaded.image_px) == (("blue", "green", "red"), 16)
@@ -51,11 +52,35 @@ def test_three_colours_are_learnt_and_everything_is_kept(ready, tmp_path):
 
 def test_the_best_epoch_on_val_is_the_one_that_is_kept(ready, tmp_path):
     trained = train(ready, QUICK.but(epochs=5, lr=0.03), out=tmp_path)
-    best = max(trained.history, key=lambda epoch: (epoch.val_accuracy, -epoch.val_loss))
+    best = max(trained.history, key=lambda epoch: (epoch.val_score, -epoch.val_loss))
     assert trained.best_epoch == best.epoch
     rows = ready.images.rows("val")
-    loss, accuracy = loss_and_accuracy(predict(trained.model, ready, rows), torch.from_numpy(ready.images.labels[rows]))
-    assert (accuracy, loss) == (best.val_accuracy, pytest.approx(best.val_loss, rel=1e-5))
+    labels = torch.from_numpy(ready.images.labels[rows])
+    loss, accuracy = loss_and_merit(predict(trained.model, ready, rows), labels, "classify")
+    assert (accuracy, loss) == (best.val_score, pytest.approx(best.val_loss, rel=1e-5))
+
+
+def test_a_better_score_counts_for_more_than_a_lower_loss():
+    def epoch(score, loss):
+        return Epoch(epoch=1, train_loss=1, train_score=None, val_loss=loss, val_score=score, seconds=1, lr=0.1)
+
+    assert loop._merit(epoch(0.9, 2.0)) > loop._merit(epoch(0.8, 1.0))
+    assert loop._merit(epoch(0.9, 1.0)) > loop._merit(epoch(0.9, 2.0))
+
+
+def test_epochs_written_before_there_were_tasks_can_be_read():
+    row = {
+        "epoch": 1,
+        "train_loss": 1,
+        "train_accuracy": 0.4,
+        "val_loss": 1,
+        "val_accuracy": 0.5,
+        "seconds": 1,
+        "lr": 0,
+    }
+    assert (Epoch(**row).train_score, Epoch(**row).val_score) == (0.4, 0.5)
+    assert to_csv([Epoch(**row)], "classify").splitlines()[0] == ",".join(row)
+    assert to_csv([], "regress") == "epoch,train_loss,train_r2,val_loss,val_r2,seconds,lr\n"
 
 
 def test_the_test_split_is_never_read_while_training(ready, tmp_path, monkeypatch):
@@ -230,7 +255,7 @@ def test_biases_and_norms_do_not_decay():
 def test_label_smoothing_and_plain_loss_by_hand():
     logits, labels = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([0, 2])
     first = -math.log(math.exp(2) / (math.exp(2) + 2))
-    loss, accuracy = loss_and_accuracy(logits, labels)
+    loss, accuracy = loss_and_merit(logits, labels, "classify")
     assert loss == pytest.approx((first + math.log(3)) / 2)
     assert accuracy == 0.5
 

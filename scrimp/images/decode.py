@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from scrimp import store
 from scrimp.errors import ImageError, NotFound, StorageError
+from scrimp.images.boxes import Box, part_of_image
+from scrimp.images.kinds import Images
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -23,28 +30,81 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
+_FULL_SIZE = "full_size"
+_DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once are no faster, and take more memory
 _HUSH = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def open_rgb(item: str | npt.NDArray[np.uint8], *, draft_px: int | None = None) -> tuple[Image.Image, list[str]]:
+@contextmanager
+def reader_of(images: Images) -> Iterator[store.Reader]:
+    """What reads the files of these images, and keeps those of a URI as their source says, for the length of a block.
+
+    With remote="copy" the block begins when all of them are on this disk.
+    """
+    source = images.source
+    with store.reader(source.remote, int(source.cache_size), source.source) as reader:
+        files = zip(images.items, images.stamps or [""] * len(images), strict=True)
+        reader.copy({item: stamp for item, stamp in files if isinstance(item, str)})
+        yield reader
+
+
+def threads_to_read(images: Images) -> int:
+    """How many images to open at once: as many as there are cores, and more where reading one is mostly waiting."""
+    remote = any(isinstance(item, str) and store.is_uri(item) for item in images.items)
+    return store.THREADS if remote else os.cpu_count() or 1
+
+
+def open_row(
+    images: Images, row: int, *, draft_px: int | None = None, reader: store.Reader | None = None
+) -> tuple[Image.Image, list[str]]:
+    """One of the images, cut down to its box if it has one; all else is as for `open_rgb`.
+
+    reader: that of `reader_of`; without it, a file at a URI is fetched and not kept.
+    """
+    box = None
+    if images.boxes is not None and not np.isnan(images.boxes[row]).any():
+        x0, y0, x1, y1 = images.boxes[row].tolist()
+        width, height = (0, 0) if images.box_sizes is None else images.box_sizes[row].tolist()
+        box = Box(x0, y0, x1, y1, (width, height) if width else None)
+    item, content = images.items[row], None
+    if reader and isinstance(item, str) and store.is_uri(item):
+        content = reader.read(item, images.stamps[row] if images.stamps else "")
+    return open_rgb(item, draft_px=draft_px, box=box, margin=images.source.box_margin, content=content)
+
+
+def open_rgb(
+    item: str | npt.NDArray[np.uint8],
+    *,
+    draft_px: int | None = None,
+    box: Box | None = None,
+    margin: float = 0.0,
+    content: bytes | None = None,
+) -> tuple[Image.Image, list[str]]:
     """One image as RGB, eight bits a colour, and what was odd about it ("greyscale", "rotated by EXIF", …).
 
     item: a path, a URI or a uint8 array (h, w, 3). draft_px: a JPEG may be decoded at a half, quarter or
-    eighth of its size, as long as its short side keeps at least this many pixels: about twice as fast.
+    eighth of its size, as long as its short side keeps at least this many pixels, and that of its box twice as
+    many, since its edges fall on whole pixels: about twice as fast. box: the part that is wanted, in pixels of
+    the upright image; margin: room left around it, percent of its sides. content: what the file holds, where
+    that is known; else it is read.
     The first frame stands for an animation; EXIF orientation is applied; transparency is laid on white;
     sixteen bits are scaled to eight.
 
     Raises `ImageError` with the file and the reason when it cannot be decoded, or when it claims more pixels
-    than Pillow's limit (89 million unless set otherwise; refused before memory is allocated); `NotFound` or
+    than Pillow's limit (89 million unless set otherwise; refused before memory is allocated), or when the box
+    is reversed, empty, outside the image or of an image of another size; `NotFound` or
     `StorageError` when it cannot be read at all. Safe to call from several threads. Cost: about 3 ms for a
     426 x 320 JPEG, and three bytes a pixel.
     """
     if isinstance(item, np.ndarray):
-        return _from_array(item), []
+        whole = _from_array(item)
+        return (whole.crop(_whole_pixels(part_of_image(box, margin, whole.size, "an array"))) if box else whole), []
     _hush_pillow()
     try:
-        with store.open_bytes(item) as file, Image.open(file) as opened:
-            return _decode(opened, item, draft_px)
+        file = store.open_bytes(item) if content is None else io.BytesIO(content)
+        with file, _DECODING, Image.open(file) as opened:
+            return _decode(opened, item, draft_px, box, margin)
     except (ImageError, NotFound, StorageError):
         raise
     except UnidentifiedImageError:
@@ -55,7 +115,15 @@ def open_rgb(item: str | npt.NDArray[np.uint8], *, draft_px: int | None = None) 
         raise ImageError(f"'{item}' cannot be decoded: {_lowered(error)}.") from None
 
 
-def _decode(opened: Image.Image, item: str, draft_px: int | None) -> tuple[Image.Image, list[str]]:
+def full_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height that an image from `open_rgb` has in its file, or its box has, however small it was decoded."""
+    width, height = image.info.get(_FULL_SIZE, image.size)
+    return width, height
+
+
+def _decode(
+    opened: Image.Image, item: str, draft_px: int | None, box: Box | None, margin: float
+) -> tuple[Image.Image, list[str]]:
     limit, (width, height) = Image.MAX_IMAGE_PIXELS, opened.size
     if limit is not None and width * height > limit:
         raise ImageError(
@@ -64,8 +132,7 @@ def _decode(opened: Image.Image, item: str, draft_px: int | None) -> tuple[Image
     oddities = []
     if getattr(opened, "is_animated", False) and opened.format != "MPO":  # an MPO is a photo with previews
         oddities.append("animated: first frame")
-    if draft_px is not None and opened.format in ("JPEG", "MPO"):
-        opened.draft(None, (draft_px, draft_px))
+    scale = _draft(opened, draft_px, box) if draft_px is not None and opened.format in ("JPEG", "MPO") else 1
     turned = getattr(opened, "tag_v2", {}).get(_ORIENTATION, 1) in _TURNS  # Pillow turns a TIFF as it loads
     opened.load()
     orientation = _orientation(opened)
@@ -74,7 +141,30 @@ def _decode(opened: Image.Image, item: str, draft_px: int | None) -> tuple[Image
         image = image.transpose(_TURNS[orientation])
     if turned or orientation in _TURNS:
         oddities.append("rotated by EXIF")
+    upright = image.size if scale == 1 else (height, width) if orientation in _SIDEWAYS else (width, height)
+    wanted = (0, 0, *upright) if box is None else part_of_image(box, margin, upright, item)
+    if box is not None:
+        image = image.crop(_whole_pixels(wanted, scale))
+    left, top, right, bottom = _whole_pixels(wanted)
+    image.info[_FULL_SIZE] = (right - left, bottom - top)
     return image, oddities
+
+
+def _draft(opened: Image.Image, draft_px: int, box: Box | None) -> int:
+    """Has a JPEG decoded as small as keeps `draft_px` pixels; returns what its sides are divided by: 1, 2, 4 or 8."""
+    width, height = opened.size
+    scales = [8, 4, 2]
+    if box is not None and _orientation(opened) in _TURNS:  # else the odd pixels at the end would come first
+        scales = [scale for scale in scales if width % scale == height % scale == 0]
+    short = min(width, height) if box is None else min(width, height, (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2)
+    scale = next((scale for scale in scales if short >= scale * draft_px), 1)
+    drafted = opened.draft(None, (width // scale, height // scale))
+    return scale if drafted else 1
+
+
+def _whole_pixels(edges: tuple[float, float, float, float], scale: int = 1) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (round(edge / scale) for edge in edges)
+    return left, top, max(left + 1, right), max(top + 1, bottom)
 
 
 def _to_rgb(image: Image.Image, oddities: list[str]) -> Image.Image:

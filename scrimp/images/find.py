@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,15 @@ import numpy.typing as npt
 from scrimp import store
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import ImageError, NotFound, SettingError
+from scrimp.images.boxes import pick, some
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.folder import read_folder
 from scrimp.images.found import Found
-from scrimp.images.kinds import SPLITS, Images, ImageSource, LeftOut
+from scrimp.images.kinds import SPLITS, Images, ImageSource, LeftOut, Task, images_per_class
+from scrimp.images.labels import COLUMNS, encode, strata
 from scrimp.images.manifest import is_manifest_name, read_manifest
 from scrimp.images.named import NAMED, read_named
+from scrimp.images.overlap import overlap_with_imagenet
 from scrimp.images.split import divide, keep_per_class, promote_val
 
 
@@ -33,12 +37,17 @@ def find_images(
     test_fraction: float = 0.15,
     split_seed: int = 0,
     data_dir: str | Path | None = None,
+    task: Task = "classify",
+    boxes: Literal["voc"] | None = None,
+    box_pick: Literal["first", "largest", "each"] = "largest",
+    box_margin: float = 0.0,
 ) -> Images:
     """The labelled images of a folder, manifest or named data set, divided into train, val and test.
 
     source: a folder of class folders (or of train, val and test folders of these), a CSV or Parquet manifest
-    with columns path, label and optionally split, or a name such as "digits" or "cifar10"; folders and
-    manifests may be at a URI. The other arguments are those of `ImageSource`, which can be given instead.
+    with columns path, label (task multilabel: labels, regress: target) and optionally split, or a name such as
+    "digits" or "cifar10"; folders and manifests may be at a URI. The other arguments are those of `ImageSource`,
+    which can be given instead.
     Splits that came with the data are kept; what is missing is cut off by class, the same on every machine.
 
     Raises `NotFound` where the source leads nowhere, `ImageError` where it is not a set of labelled images,
@@ -59,10 +68,15 @@ def find_images(
             "test_fraction": test_fraction,
             "split_seed": split_seed,
             "data_dir": None if data_dir is None else str(data_dir),
+            "task": task,
+            "boxes": boxes,
+            "box_pick": box_pick,
+            "box_margin": box_margin,
         },
     )
     with Stopwatch(shared_sensor()) as watch:
         table = _tabulate(_read(wanted), wanted)
+        table = _pick_boxes(table, wanted)
         table = _drop_classes(table, wanted)
         table = _thin(table, wanted)
         images = _divided(table, wanted)
@@ -89,17 +103,37 @@ def _read(wanted: ImageSource) -> Found:
     source = wanted.source
     path = source if store.is_uri(source) else str(Path(source).expanduser())
     if store.is_folder(path):
-        found = read_folder(path)
+        _has_one_class_an_image(wanted, "a folder")
+        found = read_folder(path, boxes=wanted.boxes)
         if source in NAMED:
             found.notes.append(f"'{source}' is read as the folder of that name, not as the data set.")
         return found
     if store.describe(path) is not None:
         if is_manifest_name(path):
-            return read_manifest(path)
+            _has_no_annotations(wanted, "a manifest, which holds its boxes in columns x0,y0,x1,y1")
+            return read_manifest(path, wanted.task, several_labels=wanted.box_pick == "each")
         raise ImageError(f"'{source}' is a file, but neither a CSV nor a Parquet manifest (columns path,label).")
     if source in NAMED:
+        _has_one_class_an_image(wanted, "a data set by name")
+        _has_no_annotations(wanted, "a data set by name")
         return read_named(source, wanted.data_dir)
     raise NotFound(_nothing_called(source))
+
+
+def _has_one_class_an_image(wanted: ImageSource, kind: str) -> None:
+    """Refuses another task than classify for what only knows classes."""
+    if wanted.task != "classify":
+        column = COLUMNS[wanted.task][0]
+        raise SettingError(
+            f"task='{wanted.task}' needs a manifest, a CSV or Parquet table with columns path,{column}, but "
+            f"'{wanted.source}' is {kind}, whose images have one class each."
+        )
+
+
+def _has_no_annotations(wanted: ImageSource, kind: str) -> None:
+    """Refuses annotation files for what cannot have any."""
+    if wanted.boxes:
+        raise SettingError(f"boxes='{wanted.boxes}' is for folders, but '{wanted.source}' is {kind}.")
 
 
 def _nothing_called(source: str) -> str:
@@ -116,44 +150,91 @@ def _nothing_called(source: str) -> str:
 
 @dataclass(frozen=True)
 class _Table:
-    """Found images, sorted by key: `found` holds the rest, `rows` which of its entries are left."""
+    """Found images, sorted by key: `found` holds the rest, `rows` which of its entries are left.
+
+    numbers: where each box is an image of its own, which one of its image's, from 1; else 0.
+    """
 
     found: Found
     rows: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     given: npt.NDArray[np.str_]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
 
     @property
-    def keys(self) -> list[str]:
+    def files(self) -> list[str]:
+        """The key of the file of each row; parts of one image share it."""
         return [self.found.keys[row] for row in self.rows]
 
+    @property
+    def keys(self) -> list[str]:
+        return [f"{key}#{n}" if n else key for key, n in zip(self.files, self.numbers.tolist(), strict=True)]
+
     def only(self, chosen: npt.NDArray[np.int64]) -> _Table:
-        return replace(self, rows=self.rows[chosen], labels=self.labels[chosen], given=self.given[chosen])
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            numbers=self.numbers[chosen],
+            labels=self.labels[chosen],
+            given=self.given[chosen],
+        )
 
 
 def _tabulate(found: Found, wanted: ImageSource) -> _Table:
-    classes = sorted(set(found.labels))
-    if len(classes) < 2:
-        raise ImageError(_one_class(found, wanted.source))
-    number = {name: index for index, name in enumerate(classes)}
+    labels, classes = encode(found.labels, wanted.task)
+    _can_be_told_apart(found, labels, classes, wanted)
     rows = np.array(sorted(range(len(found.keys)), key=found.keys.__getitem__), dtype=np.int64)
     given, note = promote_val(np.array(found.given, dtype="<U5"))
-    labels = np.array([number[name] for name in found.labels], dtype=np.int64)
     if "train" not in given and "" not in given:
         have = " and ".join(sorted(set(found.given)))
         raise ImageError(f"'{wanted.source}' has no images to train on: all {len(rows):,} are in {have}.")
     return _Table(
         found=found,
         rows=rows,
+        numbers=np.zeros(len(rows), dtype=np.int64),
         labels=labels[rows],
         given=given[rows],
-        classes=tuple(classes),
+        classes=classes,
         notes=(*found.notes, *([note] if note else [])),
         left_out=tuple(found.left_out),
     )
+
+
+def _pick_boxes(table: _Table, wanted: ImageSource) -> _Table:
+    """Of each image's boxes the one that counts, or every one as an image of its own."""
+    boxes = [table.found.boxes[row] for row in table.rows]
+    if not any(boxes):
+        if wanted.box_pick != "largest" or wanted.box_margin:
+            asked = f"box_pick='{wanted.box_pick}' and box_margin={wanted.box_margin:g} are for boxes"
+            raise SettingError(f"{asked}, but '{wanted.source}' has none.{_where_boxes_come_from(wanted)}")
+        return table
+    files = table.files
+    starts = [row for row, key in enumerate(files) if not row or key != files[row - 1]]
+    kept: list[int] = []
+    numbers: list[int] = []
+    whole: list[str] = []
+    for start, end in pairwise([*starts, len(files)]):
+        drawn = [box for box in boxes[start:end] if box is not None]
+        picked = pick(drawn, wanted.box_pick) if drawn else [0]
+        kept += [start + n for n in picked]
+        numbers += [n + 1 if drawn and wanted.box_pick == "each" else 0 for n in picked]
+        whole += [] if drawn else [files[start]]
+    told = f"{len(kept) - len(whole):,} of {len(files) - len(whole):,} boxes are cut out of "
+    told += f"{len(starts) - len(whole):,} images (box_pick={wanted.box_pick}, box_margin={wanted.box_margin:g} %)"
+    if whole:
+        told += f"; {len(whole):,} of {len(starts):,} images have no box and are kept whole: {some(whole)}"
+    return replace(
+        table.only(np.array(kept, dtype=np.int64)),
+        numbers=np.array(numbers, dtype=np.int64),
+        notes=(*table.notes, f"{told}."),
+    )
+
+
+def _where_boxes_come_from(wanted: ImageSource) -> str:
+    return "" if wanted.boxes else " Boxes come from boxes='voc' (--boxes voc) or a manifest's columns x0,y0,x1,y1."
 
 
 def _drop_classes(table: _Table, wanted: ImageSource) -> _Table:
@@ -197,8 +278,8 @@ def _thin(table: _Table, wanted: ImageSource) -> _Table:
 def _divided(table: _Table, wanted: ImageSource) -> Images:
     keys = table.keys
     splits = divide(
-        keys,
-        table.labels,
+        table.files,
+        strata(table.labels, wanted.task),
         table.given,
         val_fraction=wanted.val_fraction,
         test_fraction=wanted.test_fraction,
@@ -207,6 +288,9 @@ def _divided(table: _Table, wanted: ImageSource) -> Images:
     items = tuple(table.found.items[row] for row in table.rows)
     stamps = [table.found.stamps[row] for row in table.rows]
     pixels = [fingerprint(item) for item in items if isinstance(item, np.ndarray)]
+    boxes, box_sizes = _box_columns(table)
+    crops = () if boxes is None or box_sizes is None else (boxes, box_sizes, str(wanted.box_margin))
+    overlap = overlap_with_imagenet(wanted.source, table.classes)
     return Images(
         source=wanted,
         items=items,
@@ -214,22 +298,49 @@ def _divided(table: _Table, wanted: ImageSource) -> Images:
         labels=table.labels,
         splits=splits,
         classes=table.classes,
+        boxes=boxes,
+        box_sizes=box_sizes,
+        stamps=tuple(stamps) if any(stamps) else (),
         left_out=table.left_out,
-        notes=(*table.notes, *_empty_splits(table, splits)),
+        notes=(*table.notes, *_empty_splits(table, splits), *([overlap] if overlap else [])),
         mirror_ok=table.found.mirror_ok,
-        fingerprint=fingerprint(keys, stamps, pixels, table.labels, splits, table.classes),
+        fingerprint=fingerprint(keys, stamps, pixels, table.labels, splits, table.classes, *crops),
     )
+
+
+def _box_columns(table: _Table) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64] | None]:
+    """Edges (n, 4) and sizes (n, 2) as `Images` holds them, or None without any box."""
+    boxes = [table.found.boxes[row] for row in table.rows]
+    if not any(boxes):
+        return None, None
+    edges = [(np.nan,) * 4 if box is None else box[:4] for box in boxes]
+    sizes = [(0, 0) if box is None else box.image_size or (0, 0) for box in boxes]
+    return np.array(edges, dtype=np.float64), np.array(sizes, dtype=np.int64)
 
 
 def _empty_splits(table: _Table, splits: npt.NDArray[np.str_]) -> list[str]:
     notes = []
     for split in SPLITS:
-        counts = np.bincount(table.labels[splits == split], minlength=len(table.classes))
+        here = splits == split
+        if not table.classes and not here.any():
+            notes.append(f"There is no image in {split}.")
+        counts = images_per_class(table.labels[here], len(table.classes))
         names = [table.classes[n] for n in np.flatnonzero(counts == 0)]
         if names:
             told = ", ".join(f"'{name}'" for name in names[:5]) + (", …" if len(names) > 5 else "")
             notes.append(f"{len(names):,} of {len(table.classes):,} classes have no image in {split}: {told}.")
     return notes
+
+
+def _can_be_told_apart(found: Found, labels: npt.NDArray[Any], classes: tuple[str, ...], wanted: ImageSource) -> None:
+    """Refuses images that are all the same to this task."""
+    n, source = len(labels), wanted.source
+    if wanted.task == "classify" and len(classes) < 2:
+        raise ImageError(_one_class(found, source))
+    if wanted.task == "multilabel" and not classes:
+        raise ImageError(f"'{source}' has no label to learn: the cell is empty for each of its {n:,} images.")
+    if wanted.task == "regress" and len(np.unique(labels)) < 2:
+        raise ImageError(f"'{source}' has nothing to learn: its {n:,} images all have the target {labels[0]:g}.")
 
 
 def _one_class(found: Found, source: str) -> str:

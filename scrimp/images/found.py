@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from scrimp.images.boxes import Box
 from scrimp.images.kinds import LeftOut, Split
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
@@ -24,10 +25,11 @@ SPLIT_WORDS: dict[str, Split] = {
 
 @dataclass
 class Found:
-    """Labelled images as a reader found them: five lists of the same length, one entry an image.
+    """Labelled images as a reader found them: lists of the same length, one entry an image.
 
+    An image with several boxes is several entries with the same key, in the order of its boxes.
     stamps: size and modification time of files, which stand for their content; empty for arrays.
-    given: the split that came with the data, or "" where none did.
+    given: the split that came with the data, or "" where none did. boxes: None for a whole image.
     """
 
     items: list[str | npt.NDArray[np.uint8]] = field(default_factory=list)
@@ -35,6 +37,7 @@ class Found:
     labels: list[str] = field(default_factory=list)
     given: list[Split | Literal[""]] = field(default_factory=list)
     stamps: list[str] = field(default_factory=list)
+    boxes: list[Box | None] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     mirror_ok: bool = True
@@ -46,6 +49,7 @@ class Found:
         label: str,
         given: Split | Literal[""] = "",
         stamp: str = "",
+        box: Box | None = None,
     ) -> None:
         """One more image."""
         self.items.append(item)
@@ -53,3 +57,4 @@ class Found:
         self.labels.append(label)
         self.given.append(given)
         self.stamps.append(stamp)
+        self.boxes.append(box)

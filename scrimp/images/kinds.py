@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from scrimp.cost import FREE, Cost
 from scrimp.errors import SettingError
@@ -17,6 +17,9 @@ from scrimp.settings import Settings
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+Task = Literal["classify", "multilabel", "regress"]
+Remote = Literal["copy", "stream", "cache"]
 
 
 class ImageSource(Settings):
@@ -38,6 +41,18 @@ class ImageSource(Settings):
     """Which of the possible divisions; the same number gives the same one on every machine."""
     data_dir: str | None = None
     """Folder that holds, or will hold, data sets named by name; SCRIMP_DATA or the cache by default."""
+    task: Task = "classify"
+    """One class an image; "multilabel": any number of them; "regress": a number an image."""
+    boxes: Literal["voc"] | None = None
+    """Crop to the boxes of Pascal-VOC XML files; a manifest's columns x0,y0,x1,y1 need no word here."""
+    box_pick: Literal["first", "largest", "each"] = "largest"
+    """Which box of an image that has several; "each" makes every one of them an image of its own."""
+    box_margin: float = Field(default=0.0, ge=0, le=100)
+    """Room left around a box, percent of its width and height on each side, as far as the image goes."""
+    remote: Remote = "cache"
+    """How images at a URI are read: all copied first, each when needed, or kept on disk once read."""
+    cache_size: ByteSize = Field(default=ByteSize(20_000_000_000), gt=0)
+    """Disk that "cache" may fill, such as "20GB"."""
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Self:
@@ -48,6 +63,17 @@ class ImageSource(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _classes_are_counted_where_an_image_has_one(self) -> Self:
+        counted = {"classes": self.classes, "min_per_class": self.min_per_class, "per_class": self.per_class}
+        for name, value in counted.items():
+            if value is not None and self.task != "classify":
+                raise SettingError(
+                    f"{name}={value} counts the images of a class, but with task='{self.task}' an image has no one "
+                    "class: leave it out, or thin the manifest."
+                )
+        return self
+
 
 class LeftOut(NamedTuple):
     """Something that was found but not used, and why."""
@@ -56,13 +82,26 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+def images_per_class(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[np.int64]:
+    """How many images each class has, (classes,), by labels as `Images` holds them; targets have no classes."""
+    if not classes:
+        return np.zeros(0, dtype=np.int64)
+    return labels.sum(axis=0, dtype=np.int64) if labels.ndim == 2 else np.bincount(labels, minlength=classes)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)  # eq would compare arrays; compare fingerprints
 class Images:
     """n labelled images, not yet decoded.
 
     items: a path or URI each, or, for sets that live in memory, a uint8 array (h, w, 3).
     keys: a name each that is stable between machines ("sparrow/0001.jpg").
-    labels: int64 (n,), the index into `classes`. splits: str (n,), "train", "val" or "test".
+    labels: by task: classify int64 (n,), the index into `classes`; multilabel uint8 (n, classes), 1 where the image
+    has the label; regress float32 (n,), the target, and `classes` is empty.
+    splits: str (n,), "train", "val" or "test".
+    boxes: float64 (n, 4), the part of each upright image that counts, x0, y0, x1, y1 in pixels from its top left
+    corner, x1 and y1 just outside, without `source.box_margin`; NaN where it is the whole image; None without any box.
+    box_sizes: int64 (n, 2), width and height of the image that each box was drawn on; 0 where that is not known.
+    stamps: size and date, or etag, of each file, which stand for its content; empty for images in memory.
     left_out: files, folders and classes that were found and not used. notes: what else the user should know.
     mirror_ok: whether a mirrored image keeps its label (not so for digits and letters).
     fingerprint: changes whenever an image, a label or the division changes.
@@ -71,9 +110,12 @@ class Images:
     source: ImageSource
     items: tuple[str | npt.NDArray[np.uint8], ...]
     keys: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
     splits: npt.NDArray[np.str_]
     classes: tuple[str, ...]
+    boxes: npt.NDArray[np.float64] | None = None
+    box_sizes: npt.NDArray[np.int64] | None = None
+    stamps: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     mirror_ok: bool = True
@@ -87,20 +129,36 @@ class Images:
         """Indices of the images of a split, ascending."""
         return np.flatnonzero(self.splits == split)
 
+    @property
+    def task(self) -> Task:
+        """What is to be said about an image: its class, each of its labels, or a number."""
+        return self.source.task
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a model gives for an image: one a class, or the target alone."""
+        return len(self.classes) or 1
+
     def counts(self) -> dict[str, Counter[str]]:
-        """Images per split and class name."""
-        names = np.array(self.classes)
-        return {split: Counter(names[self.labels[self.rows(split)]].tolist()) for split in SPLITS}
+        """Images per split and class name; one with several labels counts for each, a target has no class."""
+        names = self.classes
+        found = {split: images_per_class(self.labels[self.rows(split)], len(names)).tolist() for split in SPLITS}
+        return {
+            split: Counter({name: n for name, n in zip(names, counts, strict=True) if n})
+            for split, counts in found.items()
+        }
 
     def only(self, rows: npt.NDArray[np.int64], *, left_out: tuple[LeftOut, ...] = ()) -> Self:
         """The same set cut down to some rows; the classes keep their numbers, the fingerprint changes."""
-        items, keys = tuple(self.items[i] for i in rows), tuple(self.keys[i] for i in rows)
         return replace(
             self,
-            items=items,
-            keys=keys,
+            items=tuple(self.items[i] for i in rows),
+            keys=tuple(self.keys[i] for i in rows),
             labels=self.labels[rows],
             splits=self.splits[rows],
+            boxes=None if self.boxes is None else self.boxes[rows],
+            box_sizes=None if self.box_sizes is None else self.box_sizes[rows],
+            stamps=tuple(self.stamps[i] for i in rows) if self.stamps else (),
             left_out=self.left_out + left_out,
             fingerprint=fingerprint(self.fingerprint, rows),
         )

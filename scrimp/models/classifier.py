@@ -1,4 +1,4 @@
-"""A classifier: raw pixels in, one score per class out, whichever library its body comes from."""
+"""A classifier: raw pixels in, one score per class (or a number) out, whichever library its body comes from."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    target_mean: Tensor | None
+    target_sd: Tensor | None
 
     def __init__(
         self,
@@ -48,6 +50,9 @@ class Classifier(nn.Module):
         # On the scale of the pixels, and saved with the weights, which are worth nothing without them.
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1) * 255)
+        # Of a model that gives a number, see `set_units`; what is None is not saved.
+        self.register_buffer("target_mean", None)
+        self.register_buffer("target_sd", None)
 
     @property
     def head(self) -> nn.Module:
@@ -55,9 +60,20 @@ class Classifier(nn.Module):
         return self.body.get_submodule(self.head_path)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits (n, classes) of pixels (n, 3, h, w): uint8, or floats from 0 to 255."""
+        """Logits (n, classes) of pixels (n, 3, h, w), uint8 or floats from 0 to 255; with units, targets (n, 1)."""
         logits: Tensor = self.body((pixels.to(self.mean.dtype) - self.mean) / self.std)
-        return logits
+        if self.target_mean is None or self.target_sd is None:
+            return logits
+        return logits.float() * self.target_sd + self.target_mean
+
+    def set_units(self, mean: float, sd: float) -> None:
+        """From now on the one output is a target in its own unit, of this mean and standard deviation, above 0.
+
+        The body goes on learning numbers around 0 and 1. Both are saved with the weights, so that a loaded model gives
+        the same targets.
+        """
+        self.target_mean = self.mean.new_tensor([mean])
+        self.target_sd = self.mean.new_tensor([sd])
 
     def features(self, pixels: Tensor) -> Tensor:
         """What the head sees, (n, d), averaged over positions where the head is a convolution.

@@ -8,27 +8,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from scrimp.errors import NotFound, WeightsError
+from scrimp.images.kinds import Task
 from scrimp.store import write_whole
 
 if TYPE_CHECKING:
     from scrimp.models.classifier import Classifier
 
 
+_OUTPUT: dict[Task, str] = {
+    "classify": "logits (n, classes); their softmax is the probability of each class",
+    "multilabel": "logits (n, classes); their sigmoid is the probability of each label",
+    "regress": "targets (n, 1), in their own unit",
+}
+
+
 class Loaded(NamedTuple):
-    """A model ready to use: class names in the order of its logits, and the image side it was trained at."""
+    """A model ready to use: class names in the order of its outputs, the image side it was trained at, its task.
+
+    Outputs are logits: softmax makes them probabilities of classes (classify), a sigmoid those of labels (multilabel).
+    For the task regress the one output is the target in its own unit, and there are no classes.
+    """
 
     model: Classifier
     classes: tuple[str, ...]
     image_px: int
+    task: Task
 
 
-def save_model(model: Classifier, folder: Path, *, classes: Sequence[str], image_px: int) -> None:
+def save_model(
+    model: Classifier, folder: Path, *, classes: Sequence[str], image_px: int, task: Task = "classify"
+) -> None:
     """Writes both files, each whole or not at all."""
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     facts = {
         "model": model.name,
+        "task": task,
+        "output": _OUTPUT[task],
         "classes": list(classes),
         "image_px": image_px,
         "input": "RGB pixels 0 to 255, (n, 3, image_px, image_px); the model normalises them itself",
@@ -59,9 +76,12 @@ def load_model(folder: str | Path) -> Loaded:
         ) from None
     except (SafetensorError, ValueError) as error:
         raise WeightsError(f"The model in '{folder}' cannot be read: {error}.") from None
-    model = build(facts["model"], classes=len(facts["classes"]), image_px=facts["image_px"], pretrained=False)
+    task: Task = facts.get("task", "classify")  # which was all there was, once
+    model = build(facts["model"], classes=len(facts["classes"]) or 1, image_px=facts["image_px"], pretrained=False)
+    if task == "regress":
+        model.set_units(0.0, 1.0)  # makes room for those that are loaded
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(f"'{path.parent}/model.safetensors' does not fit a {facts['model']}: {error}") from None
-    return Loaded(model.eval(), tuple(facts["classes"]), facts["image_px"])
+    return Loaded(model.eval(), tuple(facts["classes"]), facts["image_px"], task)

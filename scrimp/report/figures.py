@@ -6,12 +6,14 @@ Every text that comes from data is escaped, because plotly reads a little HTML i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
 from scrimp.meter import Run
 from scrimp.report import words
+from scrimp.scores import Measure, RegressScores, Scores
 from scrimp.tradeoff import AXES, Axis, Candidate, Chosen, Spread, learning_seconds
 
 Figure = dict[str, Any]
@@ -35,12 +37,21 @@ WORST = 60
 
 
 def charts(chosen: Chosen) -> dict[str, Figure]:
-    """Every chart of the page by name: `front-<axis>`, `curves-epochs`, `curves-seconds`, `confusion`."""
+    """Every chart of the page by name.
+
+    `front-<axis>`, `curves-epochs`, `curves-seconds`; then `confusion` for classes, `predictions` and `residuals` for
+    targets.
+    """
     figures = {f"front-{axis}": front(chosen, axis) for axis in known_axes(chosen)}
     if any(run.history for candidate in chosen.candidates for run in candidate.runs):
         figures["curves-epochs"] = curves(chosen, "epoch", lambda run: [e.epoch for e in run.history])
         figures["curves-seconds"] = curves(chosen, "seconds of training", learning_seconds)
-    figures["confusion"] = confusion(chosen)
+    _, scores = chosen.reported
+    if isinstance(scores, Scores):
+        figures["confusion"] = confusion(chosen)
+    if isinstance(scores, RegressScores):
+        figures["predictions"] = predictions(chosen)
+        figures["residuals"] = residuals(chosen)
     return figures
 
 
@@ -54,17 +65,17 @@ def colour(rank: int) -> str:
     return f"var(--c{rank})" if rank < COLOURS else "var(--rest)"
 
 
-# ---------------------------------------------------------------- accuracy against cost
+# ---------------------------------------------------------------- score against cost
 
 
 def front(chosen: Chosen, axis: str) -> Figure:
-    """Accuracy against one cost: the front as a step line, val as full and test as hollow markers."""
+    """The score against one cost: the front as a step line, val as full and test as hollow markers."""
     points = _Points(chosen, axis)
     many = len(chosen.candidates) > NUMBERED
     data = [_front_line(chosen, axis), points.test(hidden=many), points.val(many), points.winner()]
-    figure = _figure(data, AXES[axis].title, "accuracy")
+    figure = _figure(data, AXES[axis].title, chosen.measure.word)
     figure["layout"]["xaxis"].update(_cost_ticks(points.x, AXES[axis]))
-    figure["layout"]["yaxis"].update(_SHARE)
+    figure["layout"]["yaxis"].update(_score_axis(chosen.measure, points.scores))
     return figure
 
 
@@ -77,9 +88,11 @@ class _Points:
         self.ranks = [rank for rank, _, _ in placed]
         self.candidates = [candidate for _, candidate, _ in placed]
         self.x = [x for _, _, x in placed]
+        self.scores = [spread.mean for _, c, _ in placed for spread in (c.val, c.test) if spread]
         self.on_front = [candidate in chosen.front[axis] for candidate in self.candidates]
         self.colours = [colour(rank) for rank in self.ranks]
-        self.hover = [_hover(rank, candidate) for rank, candidate in zip(self.ranks, self.candidates, strict=True)]
+        ranked = zip(self.ranks, self.candidates, strict=True)
+        self.hover = [_hover(rank, candidate, chosen.measure) for rank, candidate in ranked]
 
     def val(self, many: bool) -> Figure:
         """Full markers with the candidate's number in them; small ones without it where there are too many."""
@@ -151,11 +164,11 @@ def _front_line(chosen: Chosen, axis: str) -> Figure:
     }
 
 
-def _hover(rank: int, candidate: Candidate) -> str:
+def _hover(rank: int, candidate: Candidate, measure: Measure) -> str:
     n = words.of(candidate.val.n, "seed")
     lines = [
         f"<b>{rank + 1}. {_text(words.clipped(candidate.name, 70))}</b> ({n})",
-        f"val {words.spread_percent(candidate.val)}, test {words.spread_percent(candidate.test)}",
+        f"val {words.score(measure, candidate.val)}, test {words.score(measure, candidate.test)}",
     ]
     for name, axis in AXES.items():
         cost = candidate.costs[name]
@@ -180,22 +193,23 @@ def _cost_ticks(values: Sequence[float], axis: Axis) -> Figure:
     }
 
 
-# ---------------------------------------------------------------- accuracy as it was learnt
+# ---------------------------------------------------------------- the score as it was learnt
 
 
 def curves(chosen: Chosen, title: str, read: Callable[[Run], Sequence[float]]) -> Figure:
-    """Accuracy as it was learnt: one full line (val) and one dotted line (train) per run, coloured by candidate."""
+    """The score as it was learnt: a line (val) and, if known, a dotted one (train) per run, coloured by candidate."""
     data = []
     for rank, candidate in reversed(list(enumerate(chosen.candidates))):  # the best are drawn last, on top
         runs = [run for run in candidate.runs if run.history]
         for place, run in enumerate(runs):
             style = {"legendgroup": str(rank), "legendrank": rank + 1, "x": list(read(run))}
-            data.append({**style, **_train_line(rank, run)})
+            if run.history[0].train_score is not None:
+                data.append({**style, **_train_line(rank, run)})
             name = f"{rank + 1}. {_text(words.clipped(candidate.name, 40))}"
             shown = place == 0 and rank < COLOURS
-            data.append({**style, **_val_line(rank, run), "name": name, "showlegend": shown})
-    figure = _figure(data, title, "accuracy")
-    figure["layout"]["yaxis"].update(_SHARE)
+            data.append({**style, **_val_line(rank, run, chosen.measure), "name": name, "showlegend": shown})
+    figure = _figure(data, title, chosen.measure.word)
+    figure["layout"]["yaxis"].update(_score_axis(chosen.measure, (y for trace in data for y in trace["y"])))
     figure["layout"]["xaxis"]["rangemode"] = "tozero"
     if max(max(trace["x"]) for trace in data) <= 12:
         figure["layout"]["xaxis"]["dtick"] = 1  # there is no half epoch
@@ -207,7 +221,7 @@ def _train_line(rank: int, run: Run) -> Figure:
         "type": "scatter",
         "mode": "lines" if len(run.history) > 1 else "markers",  # a line needs two points
         "marker": {"symbol": "circle-open", "color": colour(rank), "size": 8},
-        "y": [epoch.train_accuracy for epoch in run.history],
+        "y": [epoch.train_score for epoch in run.history],
         "line": {"color": colour(rank), "width": 1.2, "dash": "dot"},
         "opacity": 0.8 if rank < COLOURS else 0.25,
         "hoverinfo": "skip",
@@ -215,13 +229,14 @@ def _train_line(rank: int, run: Run) -> Figure:
     }
 
 
-def _val_line(rank: int, run: Run) -> Figure:
+def _val_line(rank: int, run: Run, measure: Measure) -> Figure:
     """With a marker at the epoch whose weights were kept."""
-    hover = f"seed {run.plan.recipe.seed}, epoch %{{customdata}}: val %{{y:.1%}}"
+    digits = ".1%" if measure.key == "top1" else ".3f"
+    hover = f"seed {run.plan.recipe.seed}, epoch %{{customdata}}: val %{{y:{digits}}}"
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "y": [epoch.val_accuracy for epoch in run.history],
+        "y": [epoch.val_score for epoch in run.history],
         "customdata": [epoch.epoch for epoch in run.history],
         "line": {"color": colour(rank), "width": 1.8 if rank < COLOURS else 1},
         "marker": {
@@ -241,6 +256,7 @@ def confusion(chosen: Chosen) -> Figure:
     """The confusion matrix of the best run: counts, coloured by their share of the true class."""
     drawn, _ = matrix_classes(chosen)
     _, scores = chosen.reported
+    assert isinstance(scores, Scores)
     shares = chosen.class_scores
     names = [_text(shares[i].name) for i in drawn]
     counts = [[scores.confusion[true][predicted] for predicted in drawn] for true in drawn]
@@ -271,7 +287,7 @@ def matrix_classes(chosen: Chosen) -> tuple[list[int], bool]:
     everything = list(range(len(scores)))
     if len(scores) <= LARGEST_MATRIX:
         return everything, True
-    worst = sorted(everything, key=lambda i: 2.0 if (recall := scores[i].recall) is None else recall)
+    worst = sorted(everything, key=lambda i: 2.0 if (recall := scores[i].score) is None else recall)
     return sorted(worst[:WORST]), False
 
 
@@ -294,9 +310,69 @@ def _name_classes(layout: Figure, names: Sequence[str], plain: Sequence[str]) ->
     layout["yaxis"].update(axis, autorange="reversed", scaleanchor="x", constrain="domain", constraintoward="top")
 
 
+# ---------------------------------------------------------------- what was said about targets
+
+
+def predictions(chosen: Chosen) -> Figure:
+    """What the best run said against what was true, one point an image, with the line on which both are the same."""
+    split, scores = chosen.reported
+    assert isinstance(scores, RegressScores)
+    ends = [min(*scores.truth, *scores.predicted), max(*scores.truth, *scores.predicted)]
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "predicted = true",
+        "x": ends,
+        "y": ends,
+        "line": {"color": "var(--front)", "width": 2},
+        "hoverinfo": "skip",
+    }
+    points = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"{split} images",
+        "x": list(scores.truth),
+        "y": list(scores.predicted),
+        "marker": {"color": colour(0), "size": 7, "opacity": 0.55},
+        "hovertemplate": "true %{x:.4~g}, predicted %{y:.4~g}<extra></extra>",
+    }
+    return _figure([line, points], "true target", "predicted target")
+
+
+def residuals(chosen: Chosen) -> Figure:
+    """How far the best run's predictions are off, as a histogram around 0."""
+    bars = {
+        "type": "histogram",
+        "x": list(chosen.residuals),
+        "nbinsx": 30,
+        "marker": {"color": colour(0), "line": {"width": 1, "color": "var(--card)"}},
+        "hovertemplate": "%{x}: %{y} images<extra></extra>",
+    }
+    figure = _figure([bars], "predicted − true", "images")
+    figure["layout"]["xaxis"] |= {"zeroline": True, "zerolinecolor": "var(--muted)", "zerolinewidth": 2}
+    return figure
+
+
 # ---------------------------------------------------------------- what all charts share
 
-_SHARE = {"tickformat": ".2~%", "minallowed": -0.02, "maxallowed": 1.02}
+_HIGHEST = 1.02
+_LOWEST_R2 = -0.5  # what is worse lies outside the chart, so that the rest can be read; dragging shows it
+_LEAST_SPAN = 0.1  # so that scores that are nearly the same look so
+
+
+def _score_axis(measure: Measure, values: Iterable[float | None]) -> Figure:
+    """Ticks as the score is read, no further than it can go, and no closer than says anything."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    low, high = min(known), max(known)
+    axis: Figure = {"tickformat": ".2~%" if measure.key == "top1" else ".4~f", "maxallowed": _HIGHEST}
+    if measure.key != "r2":
+        axis["minallowed"] = -0.02
+    elif low < _LOWEST_R2:
+        return axis | {"range": [_LOWEST_R2, _HIGHEST]}
+    if high - low < _LEAST_SPAN / 2:
+        middle = (low + high) / 2
+        axis["range"] = [middle - _LEAST_SPAN / 2, min(middle + _LEAST_SPAN / 2, _HIGHEST)]
+    return axis
 
 
 def _text(text: str) -> str:

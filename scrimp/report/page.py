@@ -9,19 +9,18 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scrimp.meter import Run
+from scrimp.meter import SHEET_ROWS, Run
 from scrimp.report import figures, tables, words
+from scrimp.report.html import Tile, asset, render
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.tradeoff import AXES, Candidate, Chosen, ClassScore, Mistake, Spread
 
-_HERE = Path(__file__).parent
 _LISTED = 1_000  # lines of a fold-out list: beyond, a browser slows down and nobody reads
 _MISTAKES = 15
 
@@ -39,17 +38,12 @@ def write_report(chosen: Chosen, path: str | Path, *, title: str | None = None) 
 
 
 def _page(chosen: Chosen, title: str | None) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     charts = figures.charts(chosen)
-    return environment.get_template("page.html.j2").render(
-        title=title or _source_name(chosen),
+    return render(
+        "page.html.j2",
+        title=title or words.source_name(chosen.best.plan.images.source),
         chosen=chosen,
+        measure=chosen.measure,
         tiles=_tiles(chosen),
         facts=_facts(chosen),
         warnings=_warnings(chosen),
@@ -64,33 +58,25 @@ def _page(chosen: Chosen, title: str | None) -> str:
         tables=tables.tables(chosen),
         classes=_Classes.of(chosen),
         examples=_examples(chosen),
+        example_classes=chosen.best.classes[:SHEET_ROWS],
         toml=to_toml(chosen.best.plan),
         toml_link=Markup("data:application/toml;charset=utf-8,{}").format(quote(to_toml(chosen.best.plan))),
         serve=f"scrimp serve {shlex.quote(chosen.best.folder or 'FOLDER')}",
-        css=_asset("page.css"),
-        js=_asset("page.js"),
+        css=asset("page.css"),
+        js=asset("page.js"),
         plotly=_plotly(),
-        words=words,
     )
 
 
 # ---------------------------------------------------------------- what the page is told
 
 
-class _Tile(NamedTuple):
-    """One big figure: what it is, the figure, a line below it."""
-
-    label: str
-    figure: str
-    note: str
-
-
-def _tiles(chosen: Chosen) -> list[_Tile]:
+def _tiles(chosen: Chosen) -> list[Tile]:
     """The winner's figures; what is unknown says so."""
     winner = chosen.winner
     return [
-        _accuracy_tile("test accuracy", winner.test, "only reported"),
-        _accuracy_tile("val accuracy", winner.val, "chosen on this"),
+        _score_tile(chosen, "test", winner.test, "only reported"),
+        _score_tile(chosen, "val", winner.val, "chosen on this"),
         _cost_tile(winner, "seconds", "time of one run", "reading to measuring"),
         _cost_tile(winner, "wh", "energy", "; ".join(tables.energy_sources(winner.runs))),
         _cost_tile(winner, "usd", "money", "at the hourly rate that was given", "needs an hourly rate"),
@@ -99,19 +85,24 @@ def _tiles(chosen: Chosen) -> list[_Tile]:
     ]
 
 
-def _accuracy_tile(label: str, spread: Spread | None, role: str) -> _Tile:
+def _score_tile(chosen: Chosen, split: Literal["test", "val"], spread: Spread | None, role: str) -> Tile:
+    measure = chosen.measure
+    label = f"{split} {measure.word}"
     if spread is None:
-        return _Tile(label, words.UNKNOWN, "")
-    sure = (
-        f"± {words.percent(spread.sd)} over {spread.n} seeds" if spread.sd is not None else "one seed, spread unknown"
-    )
-    return _Tile(label, words.percent(spread.mean), f"{sure}; {role}")
+        return Tile(label, words.UNKNOWN, "")
+    sure = "one seed, spread unknown" if spread.sd is None else f"± {measure.text(spread.sd)} over {spread.n} seeds"
+    errors = [
+        f"{title} {words.score(measure, chosen.winner.score(split, field), field)}; "
+        for field, title in measure.others.items()
+        if measure.key == "r2"  # which says nothing of the unit
+    ]
+    return Tile(label, measure.text(spread.mean), f"{''.join(errors)}{sure}; {role}")
 
 
-def _cost_tile(winner: Candidate, axis: str, label: str, note: str, hint: str = "") -> _Tile:
+def _cost_tile(winner: Candidate, axis: str, label: str, note: str, hint: str = "") -> Tile:
     """`note` says how it was measured, `hint` what it would have taken."""
     cost = winner.costs[axis]
-    return _Tile(label, words.amount(cost and cost.mean, AXES[axis].unit), note if cost else hint)
+    return Tile(label, words.amount(cost and cost.mean, AXES[axis].unit), note if cost else hint)
 
 
 def _device(run: Run) -> str:
@@ -124,12 +115,19 @@ def _facts(chosen: Chosen) -> list[tuple[str, str]]:
     dates = sorted({run.date.replace("T", " ") for run in runs})
     return [
         ("data", "; ".join(dict.fromkeys(run.plan.images.source for run in runs))),
-        ("classes", f"{len(best.classes):,}: {words.clipped(', '.join(best.classes[:30]), 160)}"),
+        _what_is_told(best),
         ("images", _splits(best)),
         ("tried", _tried(chosen)),
         ("whole bill", _whole_bill(bill.seconds, bill.wh, bill.usd)),
         ("date", " to ".join(dict.fromkeys((dates[0], dates[-1])))),
     ]
+
+
+def _what_is_told(run: Run) -> tuple[str, str]:
+    if run.task == "regress":
+        return "target", "one number an image"
+    what = "classes" if run.task == "classify" else "labels, any number of them an image"
+    return what, f"{len(run.classes):,}: {words.clipped(', '.join(run.classes[:30]), 160)}"
 
 
 def _splits(run: Run) -> str:
@@ -157,7 +155,7 @@ def _warnings(chosen: Chosen) -> list[str]:
         found.append("The runs come from different machines: their times, energies and prices do not compare.")
     judged = [run for candidate in chosen.candidates for run in candidate.runs]
     if len({(run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}) > 1:
-        found.append("The runs were not judged on the same number of images: their accuracies may not compare.")
+        found.append("The runs were not judged on the same number of images: their scores may not compare.")
     if any("estimate" in source for source in tables.energy_sources(runs)):
         found.append("Energy is an estimate, not a measurement.")
     return found
@@ -187,7 +185,7 @@ def _variants(facts: Iterable[dict[str, str]]) -> list[tuple[str, list[str]]]:
 
 
 class _Classes(NamedTuple):
-    """What is shown of the best run's classes: the split, how many classes the matrix holds, the lists."""
+    """What is shown of the best run's answers: the split, how many classes the matrix holds, the lists."""
 
     split: str
     images: int
@@ -215,16 +213,7 @@ def _runs(chosen: Chosen) -> list[Run]:
     return [run for candidate in chosen.candidates for run in candidate.runs] + list(chosen.failed)
 
 
-def _source_name(chosen: Chosen) -> str:
-    source = chosen.best.plan.images.source
-    return source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or source
-
-
 # ---------------------------------------------------------------- what goes into the page as it is
-
-
-def _asset(name: str) -> Markup:
-    return Markup((_HERE / name).read_text(encoding="utf-8"))
 
 
 def _plotly() -> Markup:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from scrimp.meter import Run
 from scrimp.report import words
 from scrimp.report.figures import colour
+from scrimp.scores import Measure
 from scrimp.tradeoff import Candidate, Chosen, Spread
 
 
@@ -45,23 +46,22 @@ Column = tuple[str, Callable[[Candidate], Cell]]
 
 
 def tables(chosen: Chosen) -> list[Table]:
-    """Accuracies, costs and models, each with one row per candidate."""
-    return [accuracies(chosen), costs(chosen), models(chosen)]
+    """Scores, costs and models, each with one row per candidate."""
+    return [scores(chosen), costs(chosen), models(chosen)]
 
 
-def accuracies(chosen: Chosen) -> Table:
+def scores(chosen: Chosen) -> Table:
     """How well each candidate does, and what can and cannot be told apart; failed runs at the end."""
+    measure = chosen.measure
     return _table(
         chosen,
-        "Accuracy",
+        measure.title,
         "Mean ± standard deviation over the seeds. The choice is made on val; test only reports. “Ties” means that "
-        "the difference from the winner is within one standard error of that difference. Macro-F1 gives every class "
-        "the same weight.",
+        f"the difference from the winner is within one standard error of that difference. {_EXPLAINED[measure.key]}",
         [
-            ("val", lambda c: _share(c.val)),
-            ("test", lambda c: _share(c.test)),
-            ("macro-F1, val", lambda c: _share(c.macro_f1("val"))),
-            ("macro-F1, test", lambda c: _share(c.macro_f1("test"))),
+            ("val", lambda c: _score(measure, c.val)),
+            ("test", lambda c: _score(measure, c.test)),
+            *(_other(measure, field, split) for field in measure.others for split in _SPLITS),
             ("seeds", lambda c: Cell(str(c.val.n), c.val.n)),
             ("place", lambda c: _text(_place(chosen, c))),
             ("on the front for", lambda c: _text(_fronts(chosen, c))),
@@ -69,6 +69,17 @@ def accuracies(chosen: Chosen) -> Table:
         ],
         failed=tuple((run.plan.name, _failure(run)) for run in chosen.failed),
     )
+
+
+_SPLITS: tuple[Literal["val", "test"], ...] = ("val", "test")
+
+_EXPLAINED = {
+    "top1": "Macro-F1 gives every class the same weight.",
+    "map": "mAP is the mean over the classes of average precision. Micro-F1 takes all decisions at probability 0.5 "
+    "together, macro-F1 gives every class the same weight.",
+    "r2": "R² is the part of the targets' variance that is explained: 1 is perfect, 0 no better than always saying the "
+    "mean. MAE and RMSE are the mean absolute error and the root of the mean squared one, in the unit of the targets.",
+}
 
 
 def costs(chosen: Chosen) -> Table:
@@ -152,8 +163,12 @@ def _text(text: str) -> Cell:
     return Cell(text, text)
 
 
-def _share(spread: Spread | None) -> Cell:
-    return Cell(words.spread_percent(spread), spread and spread.mean)
+def _score(measure: Measure, spread: Spread | None, field: str = "") -> Cell:
+    return Cell(words.score(measure, spread, field), spread and spread.mean)
+
+
+def _other(measure: Measure, field: str, split: Literal["val", "test"]) -> Column:
+    return f"{measure.others[field]}, {split}", lambda c: _score(measure, c.score(split, field), field)
 
 
 def _mean(spread: Spread | None, unit: str) -> Cell:
@@ -196,7 +211,7 @@ def _place(chosen: Chosen, candidate: Candidate) -> str:
 
 
 def _fronts(chosen: Chosen, candidate: Candidate) -> str:
-    """The costs for which nothing is both cheaper and more accurate, in short words."""
+    """The costs for which nothing is both cheaper and better, in short words."""
     axes = [axis for axis, front in chosen.front.items() if candidate in front]
     if len(axes) > 1 and len(axes) == sum(1 for front in chosen.front.values() if front):
         return "every cost"

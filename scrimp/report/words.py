@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
+from scrimp.scores import Measure
+from scrimp.scores import number as number
 from scrimp.tradeoff import Spread
 
 UNKNOWN = "not measured"
-
-
-def number(value: float) -> str:
-    """Three significant digits without exponents: 0.0123, 4.56, 789, 12,345."""
-    if value and abs(value) < 1e-6:
-        return "< 0.000001" if value > 0 else "> -0.000001"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    text = f"{value:.3g}"
-    return text if "e" not in text else f"{value:.8f}".rstrip("0")
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -44,11 +36,11 @@ def percent(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1%}"
 
 
-def spread_percent(spread: Spread | None) -> str:
-    """A mean share with its standard deviation over the seeds, where there is one: `91.3% ± 0.4%`."""
+def score(measure: Measure, spread: Spread | None, field: str = "") -> str:
+    """A mean score with its standard deviation over the seeds, where there is one: `91.3% ± 0.4%`."""
     if spread is None:
         return UNKNOWN
-    return percent(spread.mean) + ("" if spread.sd is None else f" ± {percent(spread.sd)}")
+    return measure.text(spread.mean, field) + ("" if spread.sd is None else f" ± {measure.text(spread.sd, field)}")
 
 
 def count(value: float | None) -> str:
@@ -70,3 +62,8 @@ def of(n: int, thing: str) -> str:
 def clipped(text: str, length: int) -> str:
     """The text, or as much of it as fits, with an ellipsis."""
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def source_name(source: str) -> str:
+    """The last part of a path or URI, which is what people call the data."""
+    return source.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or source

@@ -1,14 +1,26 @@
-"""A web page where an image can be dropped and the class probabilities appear."""
+"""A web page where an image can be dropped and what the model sees in it appears."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from scrimp.errors import MissingExtra, StorageError
 from scrimp.meter import Run
 from scrimp.serving.predict import Predictor
+
+
+def answer_for(predictor: Predictor, image: Image.Image | None) -> Any:
+    """What the page shows: probabilities by name, those of labels that count as present marked; or the number."""
+    if image is None:
+        return None if predictor.task == "regress" else {}
+    seen = predictor.look(image.convert("RGB"))
+    if seen.target is not None:
+        return float(f"{seen.target:.6g}")
+    present = seen.labels or ()
+    return {f"✓ {name}" if name in present else name: chance for name, chance in seen.probabilities.items()}
 
 
 def serve(run: Run | str | Path, *, host: str = "127.0.0.1", port: int = 7860) -> None:
@@ -23,14 +35,18 @@ def serve(run: Run | str | Path, *, host: str = "127.0.0.1", port: int = 7860) -
     except ImportError:
         raise MissingExtra("The web page", "app") from None
 
-    def look(image: Image.Image | None) -> dict[str, float]:
-        return predictor.probabilities(image.convert("RGB")) if image else {}
-
+    many = len(predictor.classes)
+    answer: Any
+    if predictor.task == "regress":
+        answer, what = gradio.Number(label="Target"), "a number"
+    else:
+        shown = many if predictor.task == "multilabel" else min(5, many)
+        answer, what = gradio.Label(num_top_classes=shown, label="What it sees"), f"{many} classes"
     page = gradio.Interface(
-        look,
+        lambda image: answer_for(predictor, image),
         gradio.Image(type="pil", label="Image"),
-        gradio.Label(num_top_classes=min(5, len(predictor.classes)), label="What it sees"),
-        title=f"{predictor.model.name}: {len(predictor.classes)} classes",
+        answer,
+        title=f"{predictor.model.name}: {what}",
         flagging_mode="never",
         analytics_enabled=False,
         api_name="predict",

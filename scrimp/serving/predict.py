@@ -1,4 +1,4 @@
-"""A trained model and images in, class probabilities out."""
+"""A trained model and images in; a class, labels or a number out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from scrimp.batches import square
 from scrimp.errors import ImageError, NotFound
@@ -16,14 +17,23 @@ from scrimp.images.decode import open_rgb
 from scrimp.meter import Run
 from scrimp.models.saved import load_model
 
+THRESHOLD = 0.5
+"""A label counts as present from this probability on."""
+
 
 class Prediction(NamedTuple):
-    """What a model sees in one image: its most likely class and all probabilities, or why it saw nothing."""
+    """What a model sees in one image, or why it saw nothing; what is not of the model's task is None.
+
+    probabilities: of every class or label, highest first. label: the most likely class (classify). labels: those at
+    `THRESHOLD` and above, most likely first (multilabel). target: the number, in the unit of the targets (regress).
+    """
 
     image: str
-    label: str | None
     probabilities: dict[str, float]
-    error: str | None
+    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    target: float | None = None
+    error: str | None = None
 
 
 class Predictor:
@@ -31,15 +41,26 @@ class Predictor:
 
     def __init__(self, run: Run | str | Path) -> None:
         folder = (run.folder or "") if isinstance(run, Run) else run
-        self.model, self.classes, self.image_px = load_model(folder)
+        self.model, self.classes, self.image_px, self.task = load_model(folder)
+
+    def look(self, image: Image.Image, name: str = "") -> Prediction:
+        """What the model says about one RGB image of any size."""
+        outputs = self._outputs(image)
+        if self.task == "regress":
+            return Prediction(name, {}, target=float(outputs[0]))
+        chances = outputs.sigmoid() if self.task == "multilabel" else outputs.softmax(0)
+        order = chances.argsort(descending=True).tolist()
+        known = {self.classes[i]: float(chances[i]) for i in order}
+        if self.task == "multilabel":
+            present = tuple(label for label, chance in known.items() if chance >= THRESHOLD)
+            return Prediction(name, known, labels=present)
+        return Prediction(name, known, label=next(iter(known)))
 
     @torch.inference_mode()
-    def probabilities(self, image: Image.Image) -> dict[str, float]:
-        """Class name -> probability of one RGB image of any size, most likely first."""
+    def _outputs(self, image: Image.Image) -> Tensor:
         pixels = torch.from_numpy(np.array(square(image, self.image_px))).permute(2, 0, 1)[None]
-        chances = self.model(pixels).softmax(1)[0]
-        order = chances.argsort(descending=True).tolist()
-        return {self.classes[i]: float(chances[i]) for i in order}
+        outputs: Tensor = self.model(pixels)[0]
+        return outputs
 
 
 def predict(run: Run | str | Path, images: Sequence[str]) -> list[Prediction]:
@@ -51,9 +72,7 @@ def predict(run: Run | str | Path, images: Sequence[str]) -> list[Prediction]:
     answers = []
     for item in images:
         try:
-            chances = predictor.probabilities(open_rgb(item)[0])
+            answers.append(predictor.look(open_rgb(item)[0], item))
         except (ImageError, NotFound) as error:
-            answers.append(Prediction(item, None, {}, str(error)))
-            continue
-        answers.append(Prediction(item, next(iter(chances)), chances, None))
+            answers.append(Prediction(item, {}, error=str(error)))
     return answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import ImageError, SettingError, UnknownName
 from scrimp.images import Images, LeftOut
-from scrimp.images.decode import open_rgb
+from scrimp.images.decode import open_row
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.split import ordered_by_class
 from scrimp.settings import Settings, to_toml
@@ -54,7 +55,8 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
     """Replace the training images by `per_class` made ones a class; val and test are not seen or changed.
 
     The arguments are those of `Distillation`. Images that cannot be decoded are left out and counted.
-    Raises `SettingError` for more images a class than any class has, `ImageError` when none can be decoded.
+    Raises `SettingError` for more images a class than any class has and for other tasks than classify, `ImageError`
+    when none can be decoded.
     Cost: decoding every training image once, added to the bill; memory for one image at a time.
 
     >>> import scrimp
@@ -63,6 +65,11 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
     (10, (8, 8, 3))
     """
     distillation = Distillation(per_class=per_class, method=method, image_px=image_px)
+    if images.task != "classify":
+        raise SettingError(
+            f"distill makes images of one class each, but with task='{images.task}' an image has no one class: use "
+            "select to train on fewer images."
+        )
     with Stopwatch(shared_sensor()) as watch:
         left_out: list[LeftOut] = []
         made, labels, notes = _make(images, distillation, left_out)
@@ -73,6 +80,9 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
     whole |= {
         "items": (*made, *rest.items),
         "keys": (*_keys(images, labels, method), *rest.keys),
+        "boxes": _below_blanks(len(made), rest.boxes, np.nan),
+        "box_sizes": _below_blanks(len(made), rest.box_sizes, 0),
+        "stamps": (*("",) * len(made), *rest.stamps) if rest.stamps else (),
         "labels": np.concatenate([np.array(labels, dtype=np.int64), rest.labels]),
         "splits": np.concatenate([np.full(len(made), "train", dtype="<U5"), rest.splits]),
         "notes": (*images.notes, *notes),
@@ -115,11 +125,16 @@ def _squares(images: Images, rows: npt.NDArray[np.int64], image_px: int, left_ou
     """The largest centred square of each image at (image_px, image_px, 3), antialiased."""
     for row in rows:
         try:
-            image, _ = open_rgb(images.items[row], draft_px=image_px)
+            image, _ = open_row(images, row, draft_px=image_px)
         except ImageError as error:
             left_out.append(LeftOut(images.keys[row], str(error)))
         else:
             yield np.asarray(ImageOps.fit(image, (image_px, image_px), Image.Resampling.BICUBIC))
+
+
+def _below_blanks(count: int, column: npt.NDArray[Any] | None, blank: float) -> npt.NDArray[Any] | None:
+    """A column of the other images with blank rows on top, for the images made; None stays None."""
+    return None if column is None else np.vstack([np.full((count, column.shape[1]), blank, column.dtype), column])
 
 
 def _chain(first: Pixels, others: Iterator[Pixels]) -> Iterator[Pixels]:

@@ -14,6 +14,7 @@ from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import SettingError, UnknownName
 from scrimp.images import Images
 from scrimp.images.fingerprint import fingerprint
+from scrimp.images.kinds import images_per_class
 from scrimp.settings import Settings, to_toml
 from scrimp.subset.random import random_balanced
 
@@ -36,7 +37,7 @@ class Selection(Settings):
     method: str = "random"
     """A name from the table of methods; "random" is what the others must beat."""
     balance: bool = True
-    """As many of each class as of any other, as far as they go; False takes classes as they come."""
+    """As many of each class as of any other, as far as they go; False, and any task but classify, takes any images."""
     seed: int = Field(default=0, ge=0)
     """Which of the possible choices; the same number gives the same one on every machine."""
 
@@ -71,6 +72,7 @@ def select(images: Images, *, keep: int, method: str = "random", balance: bool =
     with Stopwatch(shared_sensor()) as watch:
         rows = images.rows("train")
         _check(images, rows, keep)
+        balance = balance and images.task == "classify"
         chosen = METHODS[method](images.only(rows), keep=keep, balance=balance, seed=seed)
         kept = np.sort(np.concatenate([rows[chosen], images.rows("val"), images.rows("test")]))
         cut = images.only(kept)
@@ -84,7 +86,7 @@ def select(images: Images, *, keep: int, method: str = "random", balance: bool =
 
 
 def _check(images: Images, rows: npt.NDArray[np.int64], keep: int) -> None:
-    present = len(np.unique(images.labels[rows]))
+    present = len(np.unique(images.labels[rows])) if images.task == "classify" else 1
     if keep > len(rows):
         raise SettingError(
             f"keep={keep:,} is more than the {len(rows):,} training images "
@@ -99,14 +101,16 @@ def _check(images: Images, rows: npt.NDArray[np.int64], keep: int) -> None:
 def _notes(images: Images, selected: Selected) -> list[str]:
     """What a user who asked for equal shares, or for all classes, did not get."""
     names, n = images.classes, len(images.classes)
-    had = np.bincount(images.labels[images.rows("train")], minlength=n)
-    kept = np.bincount(selected.labels[selected.rows("train")], minlength=n)
+    had = images_per_class(images.labels[images.rows("train")], n)
+    kept = images_per_class(selected.labels[selected.rows("train")], n)
     notes = []
+    if images.task != "classify":
+        notes.append("Selected without regard to labels: an image has no one class to balance.")
     lost = [names[i] for i in np.flatnonzero((had > 0) & (kept == 0))]
     if lost:
         notes.append(f"{len(lost):,} of {n:,} classes have no image selected: {_some(lost)}.")
-    short = [names[i] for i in np.flatnonzero((kept == had) & (kept < kept.max() - 1))]
-    if short and selected.selection.balance:
+    short = [names[i] for i in np.flatnonzero((kept == had) & (kept < kept.max(initial=0) - 1))]
+    if short and selected.selection.balance and images.task == "classify":
         notes.append(
             f"{len(short):,} of {n:,} classes have fewer images than their share, so all of theirs are kept "
             f"and others have more: {_some(short)}."

@@ -6,31 +6,38 @@ import csv
 import io
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from scrimp.images.kinds import Task
+from scrimp.scores import MEASURES
 
 
 class Epoch(BaseModel):
     """One pass over the training images, counted from 1.
 
-    Losses are mean cross-entropies in nats; accuracies 0 to 1, the training one as seen while learning (augmented,
-    with the weights of each moment). seconds: training and validation; lr: at the end of the epoch.
+    Losses are means over the images: cross-entropy in nats for classes and, over the labels too, for labels; squared
+    error in variances of the training targets for targets. Scores are the task's measure (see `scrimp.scores`), the
+    training one as seen while learning (augmented, with the weights of each moment), None where it is not computed.
+    seconds: training and validation; lr: at the end of the epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_score: float | None = Field(validation_alias=AliasChoices("train_score", "train_accuracy"))
     val_loss: float
-    val_accuracy: float
+    val_score: float = Field(validation_alias=AliasChoices("val_score", "val_accuracy"))
     seconds: float
     lr: float
 
 
-def to_csv(history: Sequence[Epoch]) -> str:
-    """The history as a table with one line an epoch."""
+def to_csv(history: Sequence[Epoch], task: Task) -> str:
+    """The history as a table with one line an epoch; the scores' columns are named for the task's measure."""
+    measure = MEASURES[task].column
+    named = {"train_score": f"train_{measure}", "val_score": f"val_{measure}"}
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(Epoch.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(epoch.model_dump() for epoch in history)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(named.get(name, name) for name in Epoch.model_fields)
+    writer.writerows(epoch.model_dump().values() for epoch in history)
     return text.getvalue()

@@ -16,15 +16,16 @@ from torch import Tensor, nn, optim
 from scrimp.augment import Augmentation, augmentations
 from scrimp.batches import Prepared, batches
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
-from scrimp.errors import TrainingError
+from scrimp.errors import ImageError, SettingError, TrainingError
 from scrimp.models import Classifier, build
 from scrimp.models.saved import save_model
 from scrimp.progress import bar
+from scrimp.scores import MEASURES, unscorable
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.training import checkpoint, hardware
 from scrimp.training.checkpoint import Checkpoint, Weights
-from scrimp.training.evaluate import loss_and_accuracy, predict, seconds_to_predict
+from scrimp.training.evaluate import give_units, loss_and_merit, loss_of, predict, seconds_to_predict
 from scrimp.training.history import Epoch, to_csv
 from scrimp.training.optimiser import lr_at, optimiser_for, set_lr
 from scrimp.training.recipe import Recipe
@@ -35,7 +36,7 @@ _LOOK_EVERY = 20  # steps between looks at the loss, each of which waits for a G
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model with the weights of the epoch that was most accurate on val, and how it got there.
+    """A model with the weights of the epoch that was best on val by the task's measure, and how it got there.
 
     status and reason: how training ended. notes: fallbacks and choices worth telling. cost: of training alone.
     folder: where weights and history lie. Peaks in MB (1e6 bytes); None where the system does not tell.
@@ -65,9 +66,11 @@ def train(
     it has `max_seconds`. model: go on from this model, which is changed, instead of building the recipe's.
 
     Ctrl-C, a loss that is not a number and the end of `max_seconds` end the run, not the program: the result says
-    why, and holds the best model so far. Raises `TrainingError` when there is no such model yet.
+    why, and holds the best model so far. Raises `TrainingError` when there is no such model yet, `SettingError` for
+    a recipe that does not suit the task, `ImageError` for targets or labels that leave nothing to learn or to score.
     Cost: about three forward passes per image and epoch, and one per validation image.
     """
+    _check(ready, recipe)
     asked = f"{to_toml(recipe)}\n{ready.images.fingerprint}\n{ready.image_px}"
     folder = Path(out) if out else _default_folder(recipe, ready.image_px, asked)
     device = hardware.best_device()
@@ -85,6 +88,8 @@ def train(
             play.optimiser.load_state_dict(done.optimiser)
         try:
             status, reason = _epochs(play, done, lambda: _keep(play, done, folder, resumable))
+        except TrainingError as error:
+            status, reason = "failed", str(error)
         except KeyboardInterrupt:
             status, reason = "interrupted", "stopped by Ctrl-C"
             if not done.history and play.images:
@@ -132,7 +137,10 @@ class _Play:
 
 
 def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[Status, str]:
-    """THE loop. Adds to `done` after every validation and calls `keep`; returns how it ended, and why."""
+    """THE loop. Adds to `done` after every validation and calls `keep`; returns how it ended, and why.
+
+    Raises `TrainingError` when the loss is no number any more.
+    """
     recipe, model, rows = play.recipe, play.model, play.ready.images.rows("train")
     steps = -(-len(rows) // recipe.batch_size)
     step_seconds = 0.0
@@ -158,7 +166,7 @@ def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[St
                     mean_loss = play.loss_sum.item() / play.images
                     advance(min(_LOOK_EVERY, steps - step), f"loss {mean_loss:.3f}")
                     if not math.isfinite(mean_loss):
-                        return "failed", f"the loss became {mean_loss} in epoch {epoch} at lr={recipe.lr}"
+                        raise TrainingError(f"the loss became {mean_loss} in epoch {epoch} at lr={recipe.lr}")
                 step_seconds = time.perf_counter() - started
             if not time_is_up and _time_left(play) < play.val_seconds:
                 continue  # validate at the very end instead of now and then again
@@ -176,29 +184,36 @@ def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[St
 
 def _learn(play: _Play, pixels: Tensor, labels: Tensor) -> None:
     """One step: forward, backward, update; adds to the sums of loss and right answers."""
+    task = play.ready.images.task
     with torch.autocast(play.device.type, play.precision, enabled=play.precision != torch.float32):
-        logits = play.model(pixels)
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=play.recipe.label_smoothing)
+        outputs = play.model(pixels)
+        smoothing = play.recipe.label_smoothing
+        loss = loss_of(outputs, labels, task, label_smoothing=smoothing, sd=play.model.target_sd)
     play.optimiser.zero_grad(set_to_none=True)
     play.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     play.scaler.step(play.optimiser)
     play.scaler.update()
     play.loss_sum += loss.detach() * len(labels)
-    play.right += (logits.detach().argmax(1) == labels).sum()
+    if task == "classify":
+        play.right += (outputs.detach().argmax(1) == labels).sum()
     play.images += len(labels)
 
 
 def _validate(play: _Play, done: Checkpoint, epoch: int) -> None:
-    """Adds an epoch to the history and remembers the weights if no epoch before was as accurate on val."""
-    rows = play.ready.images.rows("val")
-    labels = torch.from_numpy(play.ready.images.labels[rows])
-    val_loss, val_accuracy = loss_and_accuracy(predict(play.model, play.ready, rows), labels)
+    """Adds an epoch to the history and remembers the weights if no epoch before was as good on val."""
+    images = play.ready.images
+    rows = images.rows("val")
+    outputs = predict(play.model, play.ready, rows)
+    if not outputs.isfinite().all():
+        raise TrainingError(f"the outputs on val are no longer numbers after epoch {epoch} at lr={play.recipe.lr}")
+    labels = torch.from_numpy(images.labels[rows])
+    val_loss, val_score = loss_and_merit(outputs, labels, images.task, sd=play.model.target_sd)
     record = Epoch(
         epoch=epoch,
         train_loss=play.loss_sum.item() / max(1, play.images),
-        train_accuracy=play.right.item() / max(1, play.images),
+        train_score=_train_score(play),
         val_loss=val_loss,
-        val_accuracy=val_accuracy,
+        val_score=val_score,
         seconds=play.watch.seconds - play.validated_at,
         lr=play.lr,
     )
@@ -214,9 +229,18 @@ def _validate(play: _Play, done: Checkpoint, epoch: int) -> None:
     play.validated_at = play.watch.seconds
 
 
+def _train_score(play: _Play) -> float | None:
+    """From the sums alone: right answers, or the variance explained; a mean average precision would rank all images."""
+    images = max(1, play.images)
+    task = play.ready.images.task
+    if task == "classify":
+        return play.right.item() / images
+    return 1 - play.loss_sum.item() / images if task == "regress" else None
+
+
 def _merit(epoch: Epoch) -> tuple[float, float]:
-    """Accuracy first, and among equals the lower loss."""
-    return epoch.val_accuracy, -epoch.val_loss
+    """The task's measure first, and among equals the lower loss."""
+    return epoch.val_score, -epoch.val_loss
 
 
 def _part_done(play: _Play, step: int, steps: int) -> float:
@@ -242,10 +266,27 @@ def _epochs_without_gain(history: list[Epoch]) -> int:
 # ---------------------------------------------------------------- before the loop
 
 
+def _check(ready: Prepared, recipe: Recipe) -> None:
+    """Refuses what could only fail, or mean nothing, after hours."""
+    images, task = ready.images, ready.images.task
+    if task != "classify" and recipe.label_smoothing:
+        raise SettingError(
+            f"label_smoothing={recipe.label_smoothing} spreads a class over all others, but with task='{task}' an "
+            "image has no one class: leave it at 0."
+        )
+    for split in ("train", "val"):
+        rows = images.rows(split)
+        if task != "classify" and (why := unscorable(task, images.labels[rows])):
+            raise ImageError(
+                f"There is no {MEASURES[task].title} of the {split} split of '{images.source.source}' "
+                f"({len(rows):,} images): {why}. Add images, or divide them otherwise (split_seed, val_fraction)."
+            )
+
+
 def _build(recipe: Recipe, ready: Prepared) -> Classifier:
     return build(
         recipe.model,
-        classes=len(ready.images.classes),
+        classes=ready.images.outputs,
         image_px=ready.image_px,
         pretrained=recipe.pretrained,
         weights=recipe.weights,
@@ -263,6 +304,7 @@ def _set_stage(
 ) -> _Play:
     precision, why = hardware.precision_for(recipe.precision, device)
     notes.append(f"Precision: {why}.")
+    give_units(model, ready)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     frozen = recipe.freeze == "backbone"
     for parameter in model.backbone_parameters():
@@ -309,12 +351,13 @@ def _copy(model: nn.Module) -> Weights:
 
 def _keep(play: _Play, done: Checkpoint, folder: Path, resumable: bool) -> None:
     """After a validation: the history for people, and the checkpoint for a second start."""
-    write_whole(folder / "history.csv", to_csv(done.history).encode())
+    write_whole(folder / "history.csv", to_csv(done.history, play.ready.images.task).encode())
     if resumable:
         checkpoint.save(replace(done, cost=done.cost + play.watch.cost), folder)
 
 
 def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -> None:
-    write_whole(folder / "history.csv", to_csv(done.history).encode())
-    save_model(model, folder, classes=ready.images.classes, image_px=ready.image_px)
+    images = ready.images
+    write_whole(folder / "history.csv", to_csv(done.history, images.task).encode())
+    save_model(model, folder, classes=images.classes, image_px=ready.image_px, task=images.task)
     (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from scrimp.batches import Prepared, batches
 from scrimp.models import Classifier
+from scrimp.training.evaluate import give_units, loss_of
 from scrimp.training.hardware import best_device, keep_freed_memory
 from scrimp.training.optimiser import optimiser_for
 from scrimp.training.recipe import Recipe
@@ -31,6 +31,7 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     """
     device = best_device()
     keep_freed_memory()
+    give_units(model, ready)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = np.resize(ready.images.rows("train"), recipe.batch_size)
@@ -39,7 +40,7 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     optimiser = optimiser_for(model, recipe)
 
     def learn() -> None:
-        loss = nn.functional.cross_entropy(model(pixels), labels)
+        loss = loss_of(model(pixels), labels, ready.images.task, sd=model.target_sd)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -1,21 +1,21 @@
-"""Bytes from a disk or from anywhere that fsspec reaches ("s3://…", "memory://…"), and the cache folder."""
+"""Files here and at a URI: listing, reading and writing them whole; and the cache folder."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import re
 import secrets
 import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import unquote
 
-from scrimp.errors import MissingExtra, NotFound, ScrimpError, SettingError, StorageError
-
-_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+from scrimp.errors import NotFound, StorageError
+from scrimp.store.parallel import in_order
+from scrimp.store.remote import THREADS, ask, failure, is_uri, reason, stamp_of
 
 
 class File(NamedTuple):
@@ -31,11 +31,6 @@ class File(NamedTuple):
     stamp: str
 
 
-def is_uri(path: str | Path) -> bool:
-    """Whether this is a URI ("s3://bucket/key") and not a path on this machine."""
-    return isinstance(path, str) and _URI.match(path) is not None
-
-
 def join(root: str, key: str) -> str:
     """A path or URI below a folder."""
     return f"{root.rstrip('/')}/{key}" if is_uri(root) else os.path.join(root, *key.split("/"))  # noqa: PTH118
@@ -45,7 +40,8 @@ def list_files(root: str | Path) -> list[File]:
     """Every file below a folder, at any depth, sorted by key.
 
     Links are followed, but never into a folder that is already open above. Raises `NotFound` where there
-    is no such folder, `StorageError` where one cannot be read. Cost: one stat per file.
+    is no such folder, `StorageError` where one cannot be read. Cost: one stat per file; one request per 1,000
+    files of a bucket, one per file of a page of links.
     """
     if is_uri(root):
         return _list_uri(str(root))
@@ -57,15 +53,15 @@ def list_files(root: str | Path) -> list[File]:
 
 def list_folders(root: str | Path) -> list[str]:
     """The names of the folders directly in a folder, sorted; object stores know no empty ones."""
+    if is_uri(root):
+        found = ask(str(root), lambda system, path: system.ls(path, detail=True))
+        names = [_last(entry["name"]) for entry in found if entry["type"] == "directory"]
+        return sorted(map(unquote, names) if _is_web(str(root)) else names)
     try:
-        if is_uri(root):
-            system, path = _system(str(root))
-            found = system.ls(path, detail=True)
-            return sorted(_last(entry["name"]) for entry in found if entry["type"] == "directory")
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
     except OSError as error:
-        raise _unreadable(str(root), error) from None
+        raise failure(str(root), error) from None
 
 
 def describe(path: str | Path) -> File | None:
@@ -77,26 +73,21 @@ def describe(path: str | Path) -> File | None:
             if not stat.S_ISREG(status.st_mode):
                 return None
             return File(name, str(path), status.st_size, str(status.st_mtime_ns))
-        system, inner = _system(str(path))
-        found = system.info(inner)
-        return File(_last(inner), str(path), found["size"], _stamp(found)) if found["type"] == "file" else None
+        found = ask(str(path), lambda system, inner: system.info(inner))
+        return File(_last(str(path)), str(path), found["size"], stamp_of(found)) if found["type"] == "file" else None
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
         return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
-        raise _unreadable(str(path), error) from None
+        raise failure(str(path), error) from None
 
 
 def is_folder(path: str | Path) -> bool:
     """Whether there is a folder at this path or URI."""
     if not is_uri(path):
         return os.path.isdir(path)  # noqa: PTH112
-    system, inner = _system(str(path))
-    try:
-        return bool(system.isdir(inner))
-    except OSError as error:
-        raise _unreadable(str(path), error) from None
+    return bool(ask(str(path), lambda system, inner: system.isdir(inner)))
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -105,18 +96,17 @@ def read_bytes(path: str | Path) -> bytes:
         try:
             return file.read()
         except OSError as error:
-            raise _unreadable(str(path), error) from None
+            raise failure(str(path), error) from None
 
 
 def open_bytes(path: str | Path) -> BinaryIO:
     """The file, open for reading; one from a URI is fetched whole. Raises as `read_bytes` does."""
+    if is_uri(path):
+        return io.BytesIO(ask(str(path), lambda system, inner: system.cat_file(inner)))
     try:
-        if not is_uri(path):
-            return Path(path).open("rb")
-        system, inner = _system(str(path))
-        return io.BytesIO(system.cat_file(inner))
+        return Path(path).open("rb")
     except OSError as error:
-        raise _unreadable(str(path), error) from None
+        raise failure(str(path), error) from None
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
@@ -124,16 +114,13 @@ def write_whole(path: str | Path, content: bytes) -> None:
 
     Raises `StorageError` naming the file. Costs one flush to disk.
     """
+    if is_uri(path):  # an object store shows whole objects only
+        ask(str(path), lambda system, inner: system.pipe_file(inner, content), "written")
+        return
     try:
-        if is_uri(path):
-            system, inner = _system(str(path))
-            system.pipe_file(inner, content)  # one PUT: an object store shows whole objects only
-        else:
-            _write_local(Path(path), content)
-    except ScrimpError:
-        raise
+        _write_local(Path(path), content)
     except OSError as error:
-        raise StorageError(f"'{path}' cannot be written: {_reason(error)}.") from None
+        raise StorageError(f"'{path}' cannot be written: {reason(error)}.") from None
 
 
 def cache_folder() -> Path:
@@ -150,7 +137,7 @@ def cache_folder() -> Path:
             probe.flush()
     except OSError as error:
         raise StorageError(
-            f"The cache folder '{folder}' cannot be written: {_reason(error)}. Set SCRIMP_CACHE to a folder that can."
+            f"The cache folder '{folder}' cannot be written: {reason(error)}. Set SCRIMP_CACHE to a folder that can."
         ) from None
     return folder
 
@@ -181,7 +168,7 @@ def _walk(root: str) -> list[File]:
                     else:
                         found.append(_file(entry, prefix))
         except OSError as error:
-            raise _unreadable(folder, error) from None
+            raise failure(folder, error) from None
     return found
 
 
@@ -219,63 +206,31 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-# ---------------------------------------------------------------- everything else, by fsspec
-
-
-def _system(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path inside it."""
-    import fsspec  # costs 50 ms, so only where a URI is used
-
-    try:
-        system, path = fsspec.core.url_to_fs(uri)
-    except ImportError as error:
-        if uri.startswith(("s3://", "s3a://")):
-            raise MissingExtra(f"'{uri}'", "s3") from None
-        raise StorageError(f"'{uri}' cannot be reached: {error}.") from None
-    except ValueError as error:
-        raise SettingError(f"'{uri}' cannot be reached: {error}.") from None
-    return system, path
+# ---------------------------------------------------------------- everything else
 
 
 def _list_uri(root: str) -> list[File]:
-    try:
-        system, inner = _system(root)
+    def find(system: Any, inner: str) -> list[File]:
         if not system.isdir(inner):
             raise NotFound(f"No folder at '{root}'.")
-        found = system.find(inner, detail=True)
-    except ScrimpError:
-        raise
-    except OSError as error:
-        raise _unreadable(root, error) from None
-    base = str(system._strip_protocol(inner)).rstrip("/") + "/"
-    keys = {str(name).removeprefix(base): entry for name, entry in found.items() if str(name) != base}
-    return sorted(File(key, join(root, key), entry["size"], _stamp(entry)) for key, entry in keys.items())
+        # Of the web, a folder is a page of links; one that cannot be read must not pass for an empty one.
+        found = system.find(inner, detail=True, **({"on_error": "raise"} if _is_web(root) else {}))
+        base = str(system._strip_protocol(inner)).rstrip("/") + "/"
+        entries = {str(name).removeprefix(base): entry for name, entry in found.items() if entry.get("type") == "file"}
+        keys = [key for key in entries if key and not key.endswith("/")]  # "a/" stands for an empty folder
+        return [File(key, join(root, key), entries[key]["size"], stamp_of(entries[key])) for key in keys]
+
+    files = ask(root, find)
+    if _is_web(root):  # such pages tell no sizes
+        told = in_order(describe, [file.path for file in files], THREADS)
+        sized = [(file, one) for file, one in zip(files, told, strict=True) if one is not None]
+        files = [File(unquote(file.key), file.path, one.size, one.stamp) for file, one in sized]
+    return sorted(files)
 
 
-def _stamp(entry: dict[str, Any]) -> str:
-    """What an fsspec entry has that changes with its content; stores differ in what they call it."""
-    names = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
-    return next((str(entry[name]) for name in names if entry.get(name) is not None), "")
+def _is_web(root: str) -> bool:
+    return root.lower().startswith(("http://", "https://"))
 
 
 def _last(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
-
-
-# ---------------------------------------------------------------- wording
-
-
-def _unreadable(path: str, error: OSError) -> ScrimpError:
-    if isinstance(error, ScrimpError):
-        return error
-    if isinstance(error, FileNotFoundError):
-        return NotFound(f"Nothing at '{path}'.")
-    return StorageError(f"'{path}' cannot be read: {_reason(error)}.")
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "disk full"
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return "a file is in the way"
-    return (error.strerror or str(error) or type(error).__name__).lower()
