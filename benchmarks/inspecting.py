@@ -37,6 +37,7 @@ from record import record
 
 from scrimp.images import Images, ImageSource
 from scrimp.images.decode import open_rgb
+from scrimp.images.folder import is_image_name
 from scrimp.images.inspection.duplicates import find_duplicates
 from scrimp.images.inspection.looking import look
 
@@ -45,7 +46,8 @@ def write_cifar10(source: str, folder: Path, per_class: int | None) -> None:
     """CIFAR-10 as PNGs, folder/train/cat/00123.png; the number is that of the official order."""
     from torchvision.datasets import CIFAR10
 
-    if (folder / "whole").is_file():
+    whole = folder.with_suffix(".whole")
+    if whole.is_file():
         return
     for split in ("train", "test"):
         data = CIFAR10(source, train=split == "train", download=False)
@@ -59,7 +61,7 @@ def write_cifar10(source: str, folder: Path, per_class: int | None) -> None:
                 if per_class is None or written[name] <= per_class:
                     path = folder / split / name / f"{index:05d}.png"
                     threads.submit(Image.fromarray(pixels).save, path)
-    (folder / "whole").touch()
+    whole.touch()
 
 
 def inspect(source: Path, page: Path) -> tuple[dict[str, Any], float, float, int]:
@@ -146,7 +148,8 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 def parts_found(folder: Path, step: int) -> dict[str, float]:
     """Of every step-th image below a folder, changed in each of the ways: the part that is near to its original."""
-    images = [open_rgb(str(path))[0] for path in sorted(folder.rglob("*.[jp][pn]g"))[::step]]
+    paths = sorted(path for path in folder.rglob("*") if is_image_name(path.name))
+    images = [open_rgb(str(path))[0] for path in paths[::step]]
     return {
         name: float(np.mean([is_near(image, change(image)) for image in images])) for name, change in CHANGES.items()
     }

@@ -57,35 +57,41 @@ class Proxy:
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._writers: set[asyncio.StreamWriter] = set()
         async with await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024) as server:
             self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             self._ready.set()
             await self._stop.wait()
-        connections = asyncio.all_tasks() - {asyncio.current_task()}
-        for connection in connections:
-            connection.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
-        await asyncio.sleep(0.01)  # in which closed sockets are let go
+            for writer in self._writers:
+                writer.transport.abort()
+            connections = asyncio.all_tasks() - {asyncio.current_task()}
+            for connection in connections:
+                connection.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
+            await asyncio.sleep(0.01)  # in which closed sockets are let go
 
     async def _serve(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(self.delay_s)
+        writers, tasks = [answer], []
+        self._writers.add(answer)
         try:
+            await asyncio.sleep(self.delay_s)
             server, ask = await asyncio.open_connection(*self._target)
+            writers.append(ask)
+            self._writers.add(ask)
+            limit: list[int | None] = [None]  # bytes of the answer under way that still come through
+            held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+            steps = [self._take(client, held, limit), self._send_on(held, ask), self._send_back(server, answer, limit)]
+            tasks = [asyncio.create_task(step) for step in steps]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         except OSError:
-            answer.close()
-            return
-        limit: list[int | None] = [None]  # bytes of the answer under way that still come through
-        held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        tasks = [self._take(client, held, limit), self._send_on(held, ask), self._send_back(server, answer, limit)]
-        running = [asyncio.create_task(task) for task in tasks]
-        try:
-            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            pass  # nobody answers behind it, and so neither does it
         finally:
-            for task in running:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            answer.close()
-            ask.close()
+                task.add_done_callback(lambda task: task.cancelled() or task.exception())  # a lost connection
+            for writer in writers:
+                writer.close()
+                self._writers.discard(writer)
 
     async def _take(
         self, client: asyncio.StreamReader, held: asyncio.Queue[tuple[float, bytes]], limit: list[int | None]

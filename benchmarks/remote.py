@@ -33,7 +33,7 @@ from PIL import Image
 from proxy import Proxy
 from record import record
 
-from scrimp import ImageSource, Images, find_images, push
+from scrimp import Images, ImageSource, find_images, push
 from scrimp.images.decode import open_row, reader_of, threads_to_read
 from scrimp.store import in_order
 

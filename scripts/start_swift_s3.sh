@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts OpenStack Swift with its S3 API on 127.0.0.1, in a temporary folder, without root's systemd: a real
+# Starts OpenStack Swift with its S3 API on 127.0.0.1, in a temporary folder and without systemd: a real
 # implementation of S3 to run the tests against. Needs Debian's package python3-swift, and nothing else:
 #
 #     apt-get install --no-install-recommends python3-swift
@@ -18,12 +18,12 @@ ME=$(id -un)
 
 children=()
 end() {
-    trap - EXIT INT TERM
     [ ${#children[@]} -eq 0 ] || kill "${children[@]}" 2>/dev/null || true
     wait || true
     rm -rf "$ROOT"
 }
-trap end EXIT INT TERM
+trap end EXIT
+trap 'exit 0' INT TERM
 
 mkdir -p "$ROOT/etc" "$ROOT/nodes/disk" "$ROOT/run" "$ROOT/locks"
 
@@ -120,7 +120,7 @@ sys.exit(run_wsgi(sys.argv[1], sys.argv[2]))' "$ROOT/etc/$kind.conf" "$kind-serv
 done
 
 for _ in $(seq 100); do
-    if "$PYTHON" -c "import socket; socket.create_connection(('127.0.0.1', $PORT), 1)" 2>/dev/null; then
+    if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
         echo "S3 by OpenStack Swift at http://127.0.0.1:$PORT, key test:tester, secret testing; logs in $ROOT"
         wait -n || true
         cat "$ROOT"/*.log >&2

@@ -74,7 +74,7 @@ def inspecting() -> str:
         "| copies that are still found | of photos | of CIFAR-10 |",
         "|---|---|---|",
         *(
-            f"| {name} | {100 * part['photos']:.0f} % | {100 * part['cifar10']:.0f} % |"
+            f"| {name} | {100 * part['photos']:.1f} % | {100 * part['cifar10']:.1f} % |"
             for name, part in changes.items()
         ),
         "",
@@ -84,9 +84,45 @@ def inspecting() -> str:
     return "\n".join(lines)
 
 
+def remote() -> str:
+    """What each way of reading a bucket takes."""
+    found = results("remote")
+    summary = found["summary"]
+    lines = [
+        f"{summary['images']:,} photo-like JPEGs ({summary['mb']:.0f} MB) behind a server that answers",
+        f"{summary['delay_ms']:.0f} ms late, each epoch reading and decoding all of them in random order; medians of",
+        f"{summary['repetitions']}, and the fastest and slowest second epoch:",
+        "",
+        "| way | first epoch | second epoch | requests, first + second | disk used |",
+        "|---|---|---|---|---|",
+    ]
+    for way, words in REMOTE_WAYS.items():
+        row = summary[way]
+        second = f"{row['second_epoch_s']:.1f} s ({row['second_epoch_s_min']:.1f} to {row['second_epoch_s_max']:.1f})"
+        requests = f"{row['first_requests']:,.0f} + {row['second_requests']:,.0f}"
+        lines.append(f"| {words} | {row['first_epoch_s']:.1f} s | {second} | {requests} | {row['disk_mb']:.0f} MB |")
+    lines += [
+        "",
+        f"With room for half, {100 * summary['half_hit_rate']:.1f} % or more came from the disk the second time. The",
+        "server, the delay and the decoding share the machine, so that seconds say less than requests do.",
+        f"{where(found)}. Raw figures:",
+        "[remote.json](../benchmarks/results/remote.json).",
+    ]
+    return "\n".join(lines)
+
+
+REMOTE_WAYS = {
+    "folder": "from the folder, no server",
+    "copy": "`copy`",
+    "stream": "`stream`",
+    "cache": "`cache`, room for all",
+    "cache, half": "`cache`, room for half",
+}
+
 PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "README.md": fit_against_plain,
     ROOT / "docs" / "inspect.md": inspecting,
+    ROOT / "docs" / "remote.md": remote,
 }
 """The pages that quote figures, and what writes them."""
 

@@ -114,6 +114,7 @@ def test_leaks_stand_in_their_table(found: Inspection, tmp_path: Path) -> None:
 
 def test_every_group_is_shown_with_its_pictures(found: Inspection, tmp_path: Path) -> None:
     page = page_of(found, tmp_path)
+    assert "With different labels: 1 group" in page.text
     assert "The same pixels: 1 group" in page.text
     assert "The same to look at: 1 group" in page.text
     for group in (*found.duplicates.exact, *found.duplicates.near):
@@ -223,12 +224,14 @@ def test_many_groups_are_cut_off_and_that_is_said(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(room, "_LISTED", 1)
     for index in range(5):
         save(photo(index, (40, 40)), tmp_path / "a" / f"{index}.png")
-        save(photo(index, (40, 40)), tmp_path / "b" / f"{index}.png")
+        save(photo(index, (40, 40)), tmp_path / "a" / f"{index} again.png")
+        save(photo(index + 10, (40, 40)), tmp_path / "b" / f"{index}.png")
     (tmp_path / "a" / "x.png").touch()
     (tmp_path / "a" / "y.png").touch()
     page = page_of(inspect_images(find_images(tmp_path)), tmp_path)
     assert "The same pixels: 5 groups" in page.text
     assert "The first 2 of 5 are shown" in page.text
+    assert sum(attributes.get("class", "").startswith("group ") for _, attributes in page.elements) == 2
     assert "The first 1 are listed" in page.text
 
 

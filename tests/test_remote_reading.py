@@ -113,26 +113,28 @@ def test_room_for_all_asks_nothing_the_second_time(
 
 
 @server
-@pytest.mark.parametrize("seed", range(3))
 def test_room_for_half_hits_half_in_random_order(
-    seed: int, s3: str, s3_server: str, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    s3: str, s3_server: str, tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_files(tmp_path / "many", 300)
+    """Three caches, each for three epochs; what is asked for is counted at the server."""
+    make_files(tmp_path / "many", 200, size=8000)
     store.push(tmp_path / "many", s3)
-    files, order = store.list_files(s3), random.Random(seed)
-    quota = sum(path.stat().st_size for path in (tmp_path / "many").rglob("*.jpg")) // 2
-    asked = []
+    files, expected = store.list_files(s3), md5s(tmp_path / "many")
+    quota = sum(file.size or 0 for file in files) // 2
     with Proxy(s3_server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        for _ in range(4):
-            order.shuffle(files)
-            with store.reader("cache", quota, s3) as reader:
-                assert read_all(reader, files) == md5s(tmp_path / "many")
-            asked.append(len(proxy.requests))
-            proxy.requests.clear()
-            assert on_disk(own_cache) == in_index(own_cache) <= quota
-    assert asked[0] == 300
-    assert all(1 - requests / 300 >= 0.49 for requests in asked[1:]), asked
+        for seed in range(3):
+            order, asked = random.Random(seed), []
+            monkeypatch.setenv("SCRIMP_CACHE", str(own_cache / str(seed)))
+            for _ in range(3):
+                order.shuffle(files)
+                proxy.requests.clear()
+                with store.reader("cache", quota, s3) as reader:
+                    assert read_all(reader, files) == expected
+                asked.append(len(proxy.requests))
+                assert on_disk(own_cache / str(seed)) == in_index(own_cache / str(seed)) <= quota
+            assert asked[0] == 200
+            assert all(1 - requests / 200 >= 0.49 for requests in asked[1:]), asked
 
 
 @server
@@ -205,6 +207,8 @@ def test_a_connection_cut_in_the_middle_keeps_nothing_and_names_the_file(
         with pytest.raises(StorageError, match=f"{files[7].path}' cannot be read, 5 times in a row"):
             reader.read(files[7].path, stamp(files[7]))
         assert tuple(slept) == remote.PAUSES_S
+        # aiohttp sends a request again where a connection that it kept open turns out to be closed
+        assert 5 <= sum(request.startswith("GET") for request in proxy.requests) <= 10
         assert on_disk(own_cache) == in_index(own_cache) == 0
         proxy.cut = lambda request: None
         assert len(reader.read(files[7].path, stamp(files[7]))) == files[7].size
@@ -285,11 +289,12 @@ def test_the_endpoint_of_a_profile(
 
 @server
 def test_a_server_known_by_a_name_without_dots(
-    s3: str, s3_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    s3: str, proxy: Proxy, files: list[store.File], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its buckets are not its sub-domains."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.replace("127.0.0.1", "localhost"))
-    assert store.push(folder, s3).uploaded == 40
+    """Its buckets are not its sub-domains: they stand in the path."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url.replace("127.0.0.1", "localhost"))
+    store.read_bytes(files[0].path)
+    assert proxy.requests[0].startswith(f"GET /{s3.removeprefix('s3://')}/photos/")
 
 
 @server
@@ -347,9 +352,11 @@ def served(handler: type[BaseHTTPRequestHandler] | Callable[..., BaseHTTPRequest
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{web.server_port}"
+        finally:
+            web.shutdown()
+            thread.join()
 
 
 RIGHT_STAMP = f"{len(Bucket.content)} {hashlib.md5(Bucket.content).hexdigest()}"

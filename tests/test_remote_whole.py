@@ -73,9 +73,12 @@ def test_a_broken_image_is_left_out_and_a_broken_connection_is_not(
     assert len(ready.pixels) == 59
 
 
-def test_distilling_from_a_bucket(bucket: str, photos: Path) -> None:
+def test_distilling_from_a_bucket(bucket: str, photos: Path, proxy: Proxy) -> None:
     here, there = (distill(find_images(source), image_px=8) for source in (photos, bucket))
     assert all(np.array_equal(one, other) for one, other in zip(here.items[:3], there.items[:3], strict=True))
+    proxy.requests.clear()
+    assert np.array_equal(distill(find_images(bucket), per_class=2, image_px=8).items[0], there.items[0]) is False
+    assert not [request for request in proxy.requests if request.endswith(".jpg")], "all of it had been kept"
 
 
 def test_a_manifest_in_a_bucket_and_one_here_of_what_is_there(bucket: str, photos: Path, tmp_path: Path) -> None:

@@ -191,3 +191,32 @@ def test_cache_that_cannot_be_written(code: int, words: str, monkeypatch: pytest
 def test_importing_it_does_not_import_fsspec() -> None:
     code = "import sys, scrimp.store; assert 'fsspec' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_come_in_order_and_no_more_than_asked_for_wait() -> None:
+    taken: list[int] = []
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        return number * number
+
+    for result in store.in_order(work, range(100), 4, ahead=10):
+        assert len(begun) <= len(taken) + 10 + 1
+        taken.append(result)
+    assert taken == [number * number for number in range(100)]
+    assert list(store.in_order(work, [], 4)) == []
+
+
+def test_an_error_stops_what_has_not_begun() -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise StorageError("three")
+        return number
+
+    with pytest.raises(StorageError, match="three"):
+        list(store.in_order(work, range(1000), 2))
+    assert len(begun) < 20

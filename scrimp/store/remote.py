@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from scrimp.errors import MissingExtra, NotFound, ScrimpError, SettingError, StorageError
 
@@ -175,8 +174,6 @@ def _s3_options() -> dict[str, Any]:
     options = {"config_kwargs": config, "max_concurrency": 1, "use_listings_cache": False}
     if endpoint():
         options["endpoint_url"] = endpoint()  # botocore would find it, but not notice when it changes
-        if "." not in (urlsplit(endpoint()).hostname or ""):  # bucket.localhost is nowhere
-            config["s3"] = {"addressing_style": "path"}
     return options
 
 

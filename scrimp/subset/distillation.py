@@ -14,10 +14,11 @@ from pydantic import Field, field_validator
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import ImageError, SettingError, UnknownName
 from scrimp.images import Images, LeftOut
-from scrimp.images.decode import open_row
+from scrimp.images.decode import open_row, reader_of, threads_to_read
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.split import ordered_by_class
 from scrimp.settings import Settings, to_toml
+from scrimp.store import Reader, in_order
 from scrimp.subset.mean import mean_image
 
 Pixels = npt.NDArray[np.uint8]
@@ -72,7 +73,8 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
         )
     with Stopwatch(shared_sensor()) as watch:
         left_out: list[LeftOut] = []
-        made, labels, notes = _make(images, distillation, left_out)
+        with reader_of(images) as reader:
+            made, labels, notes = _make(images, distillation, left_out, reader)
         held_out = np.concatenate([images.rows("val"), images.rows("test")])
         rest = images.only(held_out, left_out=tuple(left_out))
         whole = {part.name: getattr(rest, part.name) for part in fields(Images)}
@@ -85,7 +87,7 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
         "stamps": (*("",) * len(made), *rest.stamps) if rest.stamps else (),
         "labels": np.concatenate([np.array(labels, dtype=np.int64), rest.labels]),
         "splits": np.concatenate([np.full(len(made), "train", dtype="<U5"), rest.splits]),
-        "notes": (*images.notes, *notes),
+        "notes": (*images.notes, *notes, *reader.told()),
         "fingerprint": digests,
         "cost": images.cost + watch.cost,
     }
@@ -93,7 +95,7 @@ def distill(images: Images, *, per_class: int = 1, method: str = "mean", image_p
 
 
 def _make(
-    images: Images, distillation: Distillation, left_out: list[LeftOut]
+    images: Images, distillation: Distillation, left_out: list[LeftOut], reader: Reader
 ) -> tuple[list[Pixels], list[int], list[str]]:
     """The images made, their labels, and what fell short."""
     per_class, make = distillation.per_class, METHODS[distillation.method]
@@ -109,7 +111,7 @@ def _make(
     for rows in by_class:
         before = len(made)
         for group in range(min(per_class, len(rows))):
-            squares = _squares(images, rows[group::per_class], distillation.image_px, left_out)
+            squares = _squares(images, rows[group::per_class], distillation.image_px, left_out, reader)
             first = next(squares, None)
             if first is not None:
                 made.append(make(_chain(first, squares)))
@@ -121,15 +123,23 @@ def _make(
     return made, labels, [told] if short else []
 
 
-def _squares(images: Images, rows: npt.NDArray[np.int64], image_px: int, left_out: list[LeftOut]) -> Iterator[Pixels]:
+def _squares(
+    images: Images, rows: npt.NDArray[np.int64], image_px: int, left_out: list[LeftOut], reader: Reader
+) -> Iterator[Pixels]:
     """The largest centred square of each image at (image_px, image_px, 3), antialiased."""
-    for row in rows:
+
+    def square(row: int) -> Pixels | LeftOut:
         try:
-            image, _ = open_row(images, row, draft_px=image_px)
+            image, _ = open_row(images, row, draft_px=image_px, reader=reader)
         except ImageError as error:
-            left_out.append(LeftOut(images.keys[row], str(error)))
+            return LeftOut(images.keys[row], str(error))
+        return np.asarray(ImageOps.fit(image, (image_px, image_px), Image.Resampling.BICUBIC))
+
+    for found in in_order(square, rows.tolist(), threads_to_read(images)):
+        if isinstance(found, LeftOut):
+            left_out.append(found)
         else:
-            yield np.asarray(ImageOps.fit(image, (image_px, image_px), Image.Resampling.BICUBIC))
+            yield found
 
 
 def _below_blanks(count: int, column: npt.NDArray[Any] | None, blank: float) -> npt.NDArray[Any] | None:

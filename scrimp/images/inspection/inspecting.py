@@ -36,7 +36,7 @@ def inspect_images(images: Images) -> Inspection:
     classes and sizes; computes mean images, eigenfaces and two baselines. Trained on train, chosen on val; of the
     test split only accuracy is reported. Nothing in the data ends it.
     Cost: one decode per image over all cores (about 2,000 tiny images or 300 photos a second on two), n**2 / 2 cheap
-    comparisons, and some seconds for the baselines; about 3.5 kB of memory an image and 400 MB besides.
+    comparisons, and some seconds for the baselines; about 3.7 kB of memory an image and 450 MB besides.
 
     >>> from scrimp import find_images
     >>> found = inspect_images(find_images("digits"))
@@ -83,7 +83,7 @@ def inspect_images(images: Images) -> Inspection:
             faults=faults,
             overlap=overlap,
         ),
-        notes=(*(note for note in images.notes if note != overlap), *([refused] if refused else [])),
+        notes=(*(note for note in images.notes if note != overlap), *looks.notes, *([refused] if refused else [])),
         pictures=pictures,
         cost=images.cost + watch.cost,
     )
@@ -182,7 +182,9 @@ def _quantiles(values: npt.NDArray[np.number]) -> Quantiles:
     return Quantiles(least=least, p5=p5, median=median, p95=p95, most=most)
 
 
-def _bins(values: npt.NDArray[np.integer] | npt.NDArray[np.floating], edges: Sequence[float], unit: str) -> tuple[Bin, ...]:
+def _bins(
+    values: npt.NDArray[np.integer] | npt.NDArray[np.floating], edges: Sequence[float], unit: str
+) -> tuple[Bin, ...]:
     """How many values lie below the first edge, from each edge to below the next, and from the last on."""
     counts = np.bincount(np.digitize(values, edges), minlength=len(edges) + 1).tolist()
     words = [f"below {edges[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(edges))]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import io
-import os
 from base64 import b64encode
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from scrimp.errors import ImageError, NotFound, StorageError
-from scrimp.images.decode import open_row
+from scrimp.images.decode import open_row, reader_of, threads_to_read
 from scrimp.images.inspection.baseline import Components
 from scrimp.images.inspection.kinds import Duplicates, Fault, Group, Pictures
 from scrimp.images.inspection.looking import THUMB_PX
 from scrimp.images.inspection.naming import rows_of_class
 from scrimp.images.kinds import Images
 from scrimp.progress import bar
+from scrimp.store import Reader, in_order
 
 CLASSES = 40
 """Classes with pictures, at most: the largest, so that a page stays within a few megabytes."""
@@ -56,7 +55,7 @@ def take_pictures(
     shown = sorted((name for name in rows if len(rows[name])), key=lambda name: -len(rows[name]))[:CLASSES]
     examples = {name: rows[name][_spaced(len(rows[name]))] for name in shown}
     keys = {seen.keys[row] for chosen in examples.values() for row in chosen.tolist()}
-    keys |= {key for groups in (duplicates.exact, duplicates.near) for key in _first_of(groups)}
+    keys |= {key for groups in (duplicates.two_labels, duplicates.exact, duplicates.near) for key in _first_of(groups)}
     keys |= {flagged.image.key for fault in faults for flagged in fault.images[:FLAGGED]}
     return Pictures(
         images=_small_copies(seen, keys),
@@ -86,18 +85,19 @@ def _first_of(groups: Iterable[Group]) -> list[str]:
 
 def _small_copies(seen: Images, keys: set[str]) -> dict[str, str]:
     rows = [row for row, key in enumerate(seen.keys) if key in keys]
-    with ThreadPoolExecutor(os.cpu_count()) as threads, bar("taking pictures", len(rows)) as advance:
+    with reader_of(seen) as reader, bar("taking pictures", len(rows)) as advance:
         copies = {}
-        for row, uri in zip(rows, threads.map(lambda row: _small_copy(seen, row), rows), strict=True):
+        every = in_order(lambda row: _small_copy(seen, row, reader), rows, threads_to_read(seen))
+        for row, uri in zip(rows, every, strict=True):
             copies[seen.keys[row]] = uri
             advance(1, "")
     return {key: uri for key, uri in copies.items() if uri}
 
 
-def _small_copy(seen: Images, row: int) -> str:
+def _small_copy(seen: Images, row: int, reader: Reader) -> str:
     """A JPEG of at most 112 x 112 pixels; empty where the file has gone since."""
     try:
-        image, _ = open_row(seen, row, draft_px=_PX)
+        image, _ = open_row(seen, row, draft_px=_PX, reader=reader)
     except (ImageError, NotFound, StorageError):
         return ""
     image.thumbnail((_PX, _PX))
