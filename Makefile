@@ -12,7 +12,7 @@ READY := .venv/.ready
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(READY) ## make .venv with every extra, from the lock file
+install: $(READY) ## make .venv with every extra but ffcv (which must be compiled), from the lock file
 
 check: $(READY) ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -64,5 +64,5 @@ $(READY): pyproject.toml uv.lock
 	            || { echo "uv could not be fetched: install it, or Python's venv and pip (python3-venv on Debian)." >&2; exit 1; }; \
 	    fi; \
 	fi; \
-	$$uv sync --locked --all-extras --compile-bytecode --python "$$python"; \
+	$$uv sync --locked --all-extras --no-extra ffcv --compile-bytecode --python "$$python"; \
 	touch $@

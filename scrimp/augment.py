@@ -40,7 +40,26 @@ def mirror(pixels: Tensor, generator: Generator) -> Tensor:
     return flipped
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"shift": shift, "mirror": mirror}
+def crop(pixels: Tensor, generator: Generator) -> Tensor:
+    """Enlarges a part of each image, 8 to 100 % of its area and 3:4 to 4:3, to the whole (a random resized crop).
+
+    `batches` does this itself where it has the whole image at hand, and not its middle square alone.
+    """
+    import numpy as np
+    import torch
+
+    from scrimp.images.fast import NUMBERS, crop_into, random_box
+
+    n, _, height, width = pixels.shape
+    numbers = torch.rand(n, NUMBERS, generator=generator, dtype=torch.float64).numpy()
+    source = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+    cropped = np.empty_like(source)
+    for i in range(n):
+        crop_into(cropped[i], source[i], random_box(height, width, numbers[i]))
+    return torch.from_numpy(cropped).permute(0, 3, 1, 2)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"crop": crop, "shift": shift, "mirror": mirror}
 """Every augmentation by name; "basic" stands for "shift,mirror", or "shift" where a mirror image changes label."""
 
 

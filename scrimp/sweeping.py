@@ -130,7 +130,7 @@ class _Shelf:
         name = f"{source} {plan.selection} {plan.preparation}"
         if name not in self._ready:
             kept = select(images, **plan.selection.model_dump()) if plan.selection else images
-            self._ready[name] = prepare(kept, image_px=plan.preparation.image_px)
+            self._ready[name] = prepare(kept, **plan.preparation.model_dump())
         return self._ready[name]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +112,49 @@ def remote() -> str:
     return "\n".join(lines)
 
 
+def loading() -> str:
+    """How fast batches are fed, beside other loaders."""
+    found = results("loading")
+    rows, summary = found["rows"], found["summary"]
+
+    def told(what: str, figure: str = "images_per_second") -> str:
+        values = sorted(row[figure] for row in rows if row["what"] == what and figure in row)
+        if not values:
+            return "not measured"
+        return f"{median(values):,.0f} ({values[0]:,.0f} to {values[-1]:,.0f})"
+
+    lines = [
+        "3,000 photo-like JPEGs of about 500 x 375 pixels, batches of 64 at 224 px, random resized crop and mirror,",
+        "two threads or workers for everyone, files in the page cache. Images per second, median of the rounds",
+        "(slowest to fastest):",
+        "",
+        "| from JPEG files | uint8 batches | normalised floats |",
+        "|---|---|---|",
+    ]
+    names = {
+        "torchvision": "torchvision: ImageFolder, Pillow, transforms v2, DataLoader",
+        "dali": "NVIDIA DALI on the CPU",
+        "jpeg": "**Scrimp**, no pack",
+        "decode": "limit: decoding alone, all of each file",
+        "ffcv": "FFCV, raw pixels, longest side 341",
+        "pack": "**Scrimp**, raw pack, short side 256",
+    }
+    for name, words in names.items():
+        if name == "ffcv":
+            lines += ["", "| from packed pixels | uint8 batches | normalised floats |", "|---|---|---|"]
+        both = (told("decode"), "") if name == "decode" else (told(f"{name}-uint8"), told(f"{name}-float"))
+        lines.append(f"| {words} | {both[0]} | {both[1]} |")
+    lines += [
+        "",
+        *([found["remark"]] if "remark" in found else []),
+        f"Writing that pack takes {told('ours-write', 'seconds')} s, FFCV's {told('ffcv-write', 'seconds')} s. From",
+        f"starting to the first batch of the files, less what importing torch takes: {summary['first_batch_s']:.2f} s.",
+        f"{where(found)}. Raw figures:",
+        "[loading.json](../benchmarks/results/loading.json).",
+    ]
+    return "\n".join(lines)
+
+
 REMOTE_WAYS = {
     "folder": "from the folder, no server",
     "copy": "`copy`",
@@ -123,6 +167,7 @@ PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "README.md": fit_against_plain,
     ROOT / "docs" / "inspect.md": inspecting,
     ROOT / "docs" / "remote.md": remote,
+    ROOT / "docs" / "prepare.md": loading,
 }
 """The pages that quote figures, and what writes them."""
 

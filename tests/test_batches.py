@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from scrimp import batches as room
 from scrimp.batches import batches, prepare, square
+from scrimp.batches import packing as room
 from scrimp.errors import ImageError, SettingError, StorageError
 from scrimp.images import find_images
 
@@ -43,7 +43,7 @@ def test_square_takes_the_middle():
 def test_the_second_time_is_read_from_the_cache_with_the_bill_of_the_first(photos, monkeypatch):
     images = find_images(photos)
     first = prepare(images, image_px=16)
-    monkeypatch.setattr(room, "open_row", lambda *a, **k: pytest.fail("decoded again"))
+    monkeypatch.setattr(room, "open_exactly", lambda *a, **k: pytest.fail("decoded again"))
     second = prepare(images, image_px=16)
     assert (first.from_cache, second.from_cache) == (False, True)
     assert second.cost == first.cost
@@ -97,7 +97,7 @@ def test_a_full_disk_leaves_no_pack_and_says_so(photos, own_cache, monkeypatch):
 
 
 def test_a_build_that_breaks_leaves_no_pack(photos, own_cache, monkeypatch):
-    monkeypatch.setattr(room, "open_row", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(room, "open_exactly", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare(find_images(photos), image_px=16)
     assert packs(own_cache) == []
@@ -113,7 +113,7 @@ def test_what_a_killed_build_left_is_swept_up(photos, own_cache):
 def test_a_pack_that_lost_bytes_is_refused_by_name(photos, own_cache):
     prepare(find_images(photos), image_px=16)
     [pack] = packs(own_cache)
-    (pack / "pixels.u8").write_bytes(b"short")
+    (pack / "images.u8").write_bytes(b"short")
     with pytest.raises(StorageError, match=rf"{pack.name}.*5 bytes where 46,080 belong"):
         prepare(find_images(photos), image_px=16)
 

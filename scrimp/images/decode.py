@@ -30,7 +30,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
+SIDEWAYS = (5, 6, 7, 8)
+"""Values of EXIF's orientation that swap height and width."""
+
 _FULL_SIZE = "full_size"
 _DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once are no faster, and take more memory
 _HUSH = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
@@ -83,9 +85,9 @@ def open_rgb(
 ) -> tuple[Image.Image, list[str]]:
     """One image as RGB, eight bits a colour, and what was odd about it ("greyscale", "rotated by EXIF", …).
 
-    item: a path, a URI or a uint8 array (h, w, 3). draft_px: a JPEG may be decoded at a half, quarter or
-    eighth of its size, as long as its short side keeps at least this many pixels, and that of its box twice as
-    many, since its edges fall on whole pixels: about twice as fast. box: the part that is wanted, in pixels of
+    item: a path, a URI or a uint8 array, (h, w, 3) or the bytes of a file. draft_px: a JPEG may be decoded at a half,
+    quarter or eighth of its size, as long as its short side keeps at least this many pixels, and that of its box
+    twice as many, since its edges fall on whole pixels: about twice as fast. box: the part that is wanted, in pixels of
     the upright image; margin: room left around it, percent of its sides. content: what the file holds, where
     that is known; else it is read.
     The first frame stands for an animation; EXIF orientation is applied; transparency is laid on white;
@@ -97,6 +99,9 @@ def open_rgb(
     `StorageError` when it cannot be read at all. Safe to call from several threads. Cost: about 3 ms for a
     426 x 320 JPEG, and three bytes a pixel.
     """
+    if isinstance(item, np.ndarray) and item.ndim == 1:
+        content = item.tobytes()
+        item = "an image in memory"
     if isinstance(item, np.ndarray):
         whole = _from_array(item)
         return (whole.crop(_whole_pixels(part_of_image(box, margin, whole.size, "an array"))) if box else whole), []
@@ -135,13 +140,13 @@ def _decode(
     scale = _draft(opened, draft_px, box) if draft_px is not None and opened.format in ("JPEG", "MPO") else 1
     turned = getattr(opened, "tag_v2", {}).get(_ORIENTATION, 1) in _TURNS  # Pillow turns a TIFF as it loads
     opened.load()
-    orientation = _orientation(opened)
+    orientation = orientation_of(opened)
     image = _to_rgb(opened, oddities)
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
     if turned or orientation in _TURNS:
         oddities.append("rotated by EXIF")
-    upright = image.size if scale == 1 else (height, width) if orientation in _SIDEWAYS else (width, height)
+    upright = image.size if scale == 1 else (height, width) if orientation in SIDEWAYS else (width, height)
     wanted = (0, 0, *upright) if box is None else part_of_image(box, margin, upright, item)
     if box is not None:
         image = image.crop(_whole_pixels(wanted, scale))
@@ -154,7 +159,7 @@ def _draft(opened: Image.Image, draft_px: int, box: Box | None) -> int:
     """Has a JPEG decoded as small as keeps `draft_px` pixels; returns what its sides are divided by: 1, 2, 4 or 8."""
     width, height = opened.size
     scales = [8, 4, 2]
-    if box is not None and _orientation(opened) in _TURNS:  # else the odd pixels at the end would come first
+    if box is not None and orientation_of(opened) in _TURNS:  # else the odd pixels at the end would come first
         scales = [scale for scale in scales if width % scale == height % scale == 0]
     short = min(width, height) if box is None else min(width, height, (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2)
     scale = next((scale for scale in scales if short >= scale * draft_px), 1)
@@ -205,7 +210,8 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8))
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """How EXIF or XMP wants the image turned, 1 to 8; 1 (not at all) where they do not say."""
     try:
         value: Any = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF beside a sound image: the image is what counts

@@ -24,6 +24,7 @@ from scrimp.images.labels import COLUMNS, encode, strata
 from scrimp.images.manifest import is_manifest_name, read_manifest
 from scrimp.images.named import NAMED, read_named
 from scrimp.images.overlap import overlap_with_imagenet
+from scrimp.images.packed import is_pack, read_pack
 from scrimp.images.split import divide, keep_per_class, promote_val
 
 
@@ -42,7 +43,7 @@ def find_images(
     box_pick: Literal["first", "largest", "each"] = "largest",
     box_margin: float = 0.0,
 ) -> Images:
-    """The labelled images of a folder, manifest or named data set, divided into train, val and test.
+    """The labelled images of a folder, manifest, pack or named data set, divided into train, val and test.
 
     source: a folder of class folders (or of train, val and test folders of these), a CSV or Parquet manifest
     with columns path, label (task multilabel: labels, regress: target) and optionally split, or a name such as
@@ -102,6 +103,9 @@ def _settings(source: str | Path | ImageSource, given: dict[str, Any]) -> ImageS
 def _read(wanted: ImageSource) -> Found:
     source = wanted.source
     path = source if store.is_uri(source) else str(Path(source).expanduser())
+    if not store.is_uri(path) and is_pack(path):
+        _has_no_annotations(wanted, "a pack, whose images were cut to their boxes when it was made")
+        return read_pack(path, wanted.task)
     if store.is_folder(path):
         _has_one_class_an_image(wanted, "a folder")
         found = read_folder(path, boxes=wanted.boxes)
@@ -287,7 +291,8 @@ def _divided(table: _Table, wanted: ImageSource) -> Images:
     )
     items = tuple(table.found.items[row] for row in table.rows)
     stamps = [table.found.stamps[row] for row in table.rows]
-    pixels = [fingerprint(item) for item in items if isinstance(item, np.ndarray)]
+    unstamped = [item for item, stamp in zip(items, stamps, strict=True) if not stamp]
+    pixels = [fingerprint(item) for item in unstamped if isinstance(item, np.ndarray)]
     boxes, box_sizes = _box_columns(table)
     crops = () if boxes is None or box_sizes is None else (boxes, box_sizes, str(wanted.box_margin))
     overlap = overlap_with_imagenet(wanted.source, table.classes)
@@ -339,6 +344,14 @@ def _can_be_told_apart(found: Found, labels: npt.NDArray[Any], classes: tuple[st
         raise ImageError(_one_class(found, source))
     if wanted.task == "multilabel" and not classes:
         raise ImageError(f"'{source}' has no label to learn: the cell is empty for each of its {n:,} images.")
+    if wanted.task == "multilabel" and (labels == labels[0]).all():
+        raise ImageError(f"'{source}' has nothing to learn: its {n:,} images all have the same labels.")
+    if wanted.task == "regress" and len(set(found.labels)) > len(np.unique(labels)):
+        first = min(found.labels, key=float)
+        raise ImageError(
+            f"'{source}' has targets that differ by less than numbers of 32 bits can hold, the least being {first}: "
+            "subtract an offset, such as the least of them, or give them in another unit."
+        )
     if wanted.task == "regress" and len(np.unique(labels)) < 2:
         raise ImageError(f"'{source}' has nothing to learn: its {n:,} images all have the target {labels[0]:g}.")
 

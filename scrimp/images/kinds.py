@@ -26,7 +26,7 @@ class ImageSource(Settings):
     """Where the images are and how they are divided."""
 
     source: str = Field(min_length=1)
-    """A folder, a CSV or Parquet manifest, or the name of a data set ("digits", "cifar10", …)."""
+    """A folder, a CSV or Parquet manifest, a pack, or the name of a data set ("digits", "cifar10", …)."""
     classes: int | None = Field(default=None, ge=2)
     """Keep this many classes, the largest ones, a given test split not counted; every class by default."""
     min_per_class: int | None = Field(default=None, ge=1)
@@ -93,7 +93,8 @@ def images_per_class(labels: npt.NDArray[Any], classes: int) -> npt.NDArray[np.i
 class Images:
     """n labelled images, not yet decoded.
 
-    items: a path or URI each, or, for sets that live in memory, a uint8 array (h, w, 3).
+    items: a path or URI each, or, for sets that live in memory or in a pack, a uint8 array: pixels (h, w, 3), or the
+    bytes of an image file (size,).
     keys: a name each that is stable between machines ("sparrow/0001.jpg").
     labels: by task: classify int64 (n,), the index into `classes`; multilabel uint8 (n, classes), 1 where the image
     has the label; regress float32 (n,), the target, and `classes` is empty.

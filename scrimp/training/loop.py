@@ -152,15 +152,14 @@ def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[St
             order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
             _learning_mode(model, recipe)
             time_is_up = False
-            for step, (pixels, labels) in enumerate(batches(play.ready, rows, recipe.batch_size, order=order)):
+            fed = batches(play.ready, rows, recipe.batch_size, order=order, changes=play.changes, device=play.device)
+            for step, (pixels, labels) in enumerate(fed):
                 started = time.perf_counter()
                 time_is_up = play.images > 0 and _time_left(play) < step_seconds
                 if time_is_up:
                     break
                 play.lr = lr_at(_part_done(play, (epoch - 1) * steps + step, recipe.epochs * steps), recipe)
                 set_lr(play.optimiser, play.lr)
-                for change in play.changes:
-                    pixels = change(pixels, order)
                 _learn(play, pixels.to(play.device), labels.to(play.device))
                 if step % _LOOK_EVERY == 0 or step == steps - 1:
                     mean_loss = play.loss_sum.item() / play.images
