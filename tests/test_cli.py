@@ -341,7 +341,7 @@ def test_sweep_compare_predict(run: Command, here: Path, photos: Path, swept: An
     (here / "broken.jpg").write_bytes(b"no image")
     files = [photos / "red" / "000.jpg", "broken.jpg", "missing.jpg"]
     predicted = run("predict", "swept/best", *files, "--json")
-    assert predicted.code == 0
+    assert predicted.code == 1, "one of them is missing"
     good, broken, missing = predicted.json
     assert good["label"] in ("blue", "green", "red")
     assert sum(good["probabilities"].values()) == pytest.approx(1, abs=1e-5)

@@ -14,6 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from conftest import COLOURS, save_photo
@@ -89,7 +90,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
         LeftOut("README", "not an image file"),
         LeftOut("loose.jpg", "not in a class folder"),
         LeftOut("empty", "no images"),
-        LeftOut("a/gone.jpg", "a link that leads nowhere"),
+        LeftOut("a/gone.jpg", "neither a file nor a link to one"),
     }
     assert len(images) == 8
 
@@ -748,3 +749,14 @@ def test_the_real_imagenette(real_data: Path) -> None:
     assert sizes_of(images)["test"] == on_disk["val"]
     assert len(images) == sum(on_disk.values())
     assert open_rgb(images.items[0], draft_px=64)[0].mode == "RGB"
+
+
+def test_a_manifest_at_a_uri_may_point_above_itself():
+    system = fsspec.filesystem("memory")
+    for name in ("a1", "a2", "a3", "b1", "b2", "b3"):
+        system.pipe_file(f"/up/pictures/{name}.png", b"whatever")
+    lines = "".join(f"../pictures/{name}.png,{name[0]}\n" for name in ("a1", "a2", "a3", "b1", "b2"))
+    system.pipe_file("/up/lists/m.csv", f"path,label\n{lines}memory://up/pictures/b3.png,b\n".encode())
+    found = find_images("memory://up/lists/m.csv")
+    assert sorted(found.items) == [f"memory://up/pictures/{name}.png" for name in ("a1", "a2", "a3", "b1", "b2", "b3")]
+    assert not found.left_out

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import save_photo
 from make_shapes import write_table
+from PIL import Image
 
 from scrimp.errors import ImageError, SettingError
 from scrimp.images import ImageSource, find_images
@@ -255,3 +256,20 @@ def test_images_that_cannot_be_read_leave_their_targets_out(tmp_path):
     assert ready.images.labels.tolist() == pytest.approx([i * i / 7 for i in range(0, 40, 2)])
     _, targets = next(batches(ready, np.array([3, 1]), 2))
     assert targets.tolist() == pytest.approx([36 / 7, 4 / 7])
+
+
+def test_targets_that_32_bits_cannot_tell_apart_are_refused(tmp_path):
+    lines = "".join(f"{n}.png,{1_700_000_000 + n}\n" for n in range(20))
+    for n in range(20):
+        Image.new("RGB", (8, 8), (n, n, n)).save(tmp_path / f"{n}.png")
+    (tmp_path / "m.csv").write_text(f"path,target\n{lines}")
+    with pytest.raises(ImageError, match=r"32 bits can hold, the least being 1700000000\.0"):
+        find_images(tmp_path / "m.csv", task="regress")
+
+
+def test_labels_that_every_image_has_alone_are_refused(tmp_path):
+    for n in range(20):
+        Image.new("RGB", (8, 8), (n, n, n)).save(tmp_path / f"{n}.png")
+    (tmp_path / "m.csv").write_text("path,labels\n" + "".join(f"{n}.png,a\n" for n in range(20)))
+    with pytest.raises(ImageError, match="20 images all have the same labels"):
+        find_images(tmp_path / "m.csv", task="multilabel")

@@ -16,6 +16,7 @@ import pytest
 from make_photos import photo, save
 from PIL import Image, ImageEnhance, ImageFilter
 
+from scrimp.errors import StorageError
 from scrimp.images import Images, ImageSource, Inspection, LeftOut, find_images, inspect_images
 from scrimp.images.decode import full_size, open_rgb
 from scrimp.images.inspection import baseline, duplicates, faults, inspecting, looking, pictures
@@ -903,3 +904,18 @@ def test_real_photos_raise_few_false_alarms(real_data: Path) -> None:
     assert found.baseline is not None
     assert all((score.val or 0) > 0.2 for score in found.baseline.scores)
     assert any(finding.kind == "imagenet" for finding in found.findings)
+
+
+def test_a_broken_connection_is_no_broken_image(tmp_path, monkeypatch):
+    import fsspec
+
+    folder = fsspec.filesystem("memory")
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        folder.pipe_file(f"/cut/{name}", b"whatever")
+
+    def cut(images, row, **how):
+        raise StorageError("the connection was closed")
+
+    monkeypatch.setattr(looking, "open_row", cut)
+    with pytest.raises(StorageError, match="closed"):
+        looking.look(find_images("memory://cut"))

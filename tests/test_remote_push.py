@@ -203,7 +203,7 @@ def test_what_cannot_be_read_is_passed_over_and_told(s3: str, folder: Path, monk
     monkeypatch.setattr(Path, "open", refuse)
     pushed = store.push(folder, f"{s3}/p")
     assert dict(pushed.unreadable) == {
-        "gone": "a link that leads nowhere",
+        "gone": "neither a file nor a link to one",
         "?.jpg": "its name is not text",
         "class 0/0000 ü.jpg": "permission denied",
     }
@@ -274,4 +274,4 @@ def test_the_command(
     assert ended.value.code == 1, "not all of it could be sent"
     shown = capsys.readouterr().out
     assert "40 were there" in shown
-    assert "gone: a link that leads nowhere" in shown
+    assert "gone: neither a file nor a link to one" in shown

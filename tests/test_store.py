@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,3 +223,37 @@ def test_an_error_stops_what_has_not_begun() -> None:
     with pytest.raises(StorageError, match="three"):
         list(store.in_order(work, range(1000), 2))
     assert len(begun) < 20
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    assert [(file.key, file.size) for file in store.list_files(tmp_path)] == [("a/pipe.jpg", None)]
+
+
+def test_ctrl_c_waits_for_no_thread():
+    never = threading.Event()
+
+    def stuck(thing: int) -> None:
+        if thing == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        never.wait(60)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        next(store.in_order(stuck, range(8), 2))
+    never.set()
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("name", ["x\ny.jpg", "q?versionId=3.jpg"])
+def test_what_no_object_can_be_called_is_not_sent(name):
+    from scrimp.store.pushing import _unsendable
+
+    assert "rename it" in _unsendable(store.File(name, name, 3, "1"), f"s3://bucket/{name}")
+    assert not _unsendable(store.File("a?.jpg", "a?.jpg", 3, "1"), "s3://bucket/a?.jpg")
+
+
+def test_a_bucket_must_be_named(tmp_path):
+    with pytest.raises(SettingError, match="names no bucket"):
+        store.push(tmp_path, "s3:///x")

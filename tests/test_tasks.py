@@ -70,13 +70,13 @@ def ready(task, source):
 def run(monkeypatch, capsys):
     """`scrimp` with arguments, inside this process; its one JSON document."""
 
-    def call(*arguments):
+    def call(*arguments, code=0):
         monkeypatch.setattr(sys, "argv", ["scrimp", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()
         shown = capsys.readouterr()
-        assert not ended.value.code, shown.err
+        assert (ended.value.code or 0) == code, shown.err
         return json.loads(shown.out) if "--json" in arguments else shown.out
 
     return call
@@ -131,7 +131,7 @@ def test_the_command_line(task, source, run, tmp_path, monkeypatch):
     assert title in run("train", source, *tiny, "--epochs", "1", "--out", "again")
     assert f"test {title}" in run("compare", "out")
     first, second = sorted(source.parent.glob("*.png"))[:2]
-    answers = run("predict", "out/best", first, second, "none.png", "--json")
+    answers = run("predict", "out/best", first, second, "none.png", "--json", code=1)
     assert [set(answer) for answer in answers] == [{"image", "probabilities", "label", "labels", "target", "error"}] * 3
     assert answers[2]["error"] is not None
     assert answers[0]["label"] is None
@@ -141,7 +141,7 @@ def test_the_command_line(task, source, run, tmp_path, monkeypatch):
             assert answer["labels"] == [name for name, chance in answer["probabilities"].items() if chance >= 0.5]
     else:
         assert all(isinstance(answer["target"], float) and not answer["probabilities"] for answer in answers[:2])
-    shown = run("predict", "out/best", first, "none.png")
+    shown = run("predict", "out/best", first, "none.png", code=1)
     assert "not read" in shown
     if task == "multilabel":
         assert all(name in shown for name in SHAPES)
@@ -290,7 +290,7 @@ def test_what_the_page_answers(task, ready, tmp_path):
     predictor = Predictor(tmp_path)
     with Image.open(ready.images.items[0]) as file:
         image = file.convert("RGB")
-    shown = answer_for(predictor, image)
+    shown = answer_for(predictor, ready.images.items[0])
     if task == "regress":
         assert shown == pytest.approx(predictor.look(image).target, rel=1e-5)
         assert answer_for(predictor, None) is None

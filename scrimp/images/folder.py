@@ -39,7 +39,7 @@ def read_folder(source: str, *, boxes: Literal["voc"] | None = None) -> Found:
     drawn = read_annotations(images, others, above) if boxes else Drawn()
     if boxes and not drawn.used:
         raise ImageError(_no_annotations(root, images[0].key, above))
-    found.left_out += [LeftOut(file.key, "a link that leads nowhere") for file in files if file.size is None]
+    found.left_out += [LeftOut(file.key, store.NO_FILE) for file in files if file.size is None]
     found.left_out += [LeftOut(file.key, "not an image file") for file in others if file.path not in drawn.used]
     if root != source:
         found.notes.append(_read_at(root, above, boxes))

@@ -17,6 +17,7 @@ from scrimp.images.boxes import Box
 from scrimp.images.found import SPLIT_WORDS, Found
 from scrimp.images.kinds import LeftOut, Split, Task
 from scrimp.images.labels import COLUMNS, SEPARATOR, canonical, hints
+from scrimp.progress import bar
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 BOX_COLUMNS = ("x0", "y0", "x1", "y1")
@@ -53,7 +54,7 @@ def read_manifest(path: str, task: Task = "classify", *, several_labels: bool = 
         raise ImageError(f"'{path}' lists no images: it has a header and no lines.")
     found, folder = Found(), _folder_of(path)
     with_split = any(row.split for row in rows)
-    listed = {file.path: file for file in store.list_files(folder)} if store.is_uri(folder) else {}
+    listed = _listed(rows, folder)
     first: dict[str, tuple[Row, Split | Literal[""]]] = {}
     seen: dict[tuple[str, Box | None], Row] = {}
     for row in rows:
@@ -71,7 +72,7 @@ def read_manifest(path: str, task: Task = "classify", *, several_labels: bool = 
             continue
         first.setdefault(key, (row, given))
         seen[key, row.box] = row
-        file = listed.get(full) or store.describe(full)
+        file = listed[full] if full in listed else store.describe(full)
         if file is None:
             found.left_out.append(LeftOut(key, "no such file"))
         else:
@@ -83,6 +84,21 @@ def read_manifest(path: str, task: Task = "classify", *, several_labels: bool = 
         )
     found.notes += hints(found.labels, task)
     return found
+
+
+def _listed(rows: list[Row], folder: str) -> dict[str, store.File | None]:
+    """What lies at the URIs that a manifest names: by one listing of its folder, and many questions at once."""
+    listed: dict[str, store.File | None] = {}
+    if store.is_uri(folder):
+        listed |= {file.path: file for file in store.list_files(folder)}
+    elsewhere = {full for row in rows if store.is_uri(full := _locate(row.path, folder)[1])} - listed.keys()
+    if elsewhere:
+        with bar("asking for the images", len(elsewhere)) as advance:
+            paths = sorted(elsewhere)
+            for path, file in zip(paths, store.in_order(store.describe, paths, store.THREADS), strict=True):
+                listed[path] = file
+                advance(1, "")
+    return listed
 
 
 # ---------------------------------------------------------------- the table
@@ -223,7 +239,8 @@ def _locate(written: str, folder: str) -> tuple[str, str]:
         return written.removeprefix(f"{folder}/"), written
     if store.is_uri(folder):
         key = posixpath.normpath(written)
-        return key, f"{folder}/{key}"
+        scheme, _, inside = folder.partition("://")
+        return key, f"{scheme}://{posixpath.normpath(posixpath.join(inside, written))}"
     full = os.path.normpath(os.path.join(folder, written))  # noqa: PTH118
     inside = os.path.relpath(full, folder)
     outside = os.path.isabs(written) and inside.startswith("..")  # noqa: PTH117

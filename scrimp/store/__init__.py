@@ -1,6 +1,7 @@
 """Bytes from a disk or from anywhere that fsspec reaches ("s3://…", "memory://…"), the cache folder, and `push`."""
 
 from scrimp.store.files import (
+    NO_FILE,
     File,
     cache_folder,
     describe,
@@ -18,6 +19,7 @@ from scrimp.store.reading import Reader, reader
 from scrimp.store.remote import THREADS, is_uri
 
 __all__ = [
+    "NO_FILE",
     "THREADS",
     "File",
     "Pushed",

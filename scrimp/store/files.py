@@ -17,12 +17,16 @@ from scrimp.errors import NotFound, StorageError
 from scrimp.store.parallel import in_order
 from scrimp.store.remote import THREADS, ask, failure, is_uri, reason, stamp_of
 
+NO_FILE = "neither a file nor a link to one"
+"""Why what has no size is passed over."""
+
 
 class File(NamedTuple):
     """A file that a listing found.
 
     key: its name relative to the listed folder, with "/" on every system. path: the whole path or URI.
-    size: bytes, or None for a link that leads nowhere. stamp: changes with the content (mtime in ns, etag).
+    size: bytes, or None for what is no file, such as a link that leads nowhere.
+    stamp: changes with the content (mtime in ns, etag).
     """
 
     key: str
@@ -177,7 +181,8 @@ def _file(entry: os.DirEntry[str], prefix: str) -> File:
         status = entry.stat()
     except FileNotFoundError:  # a link that leads nowhere, or a file that has just gone
         return File(prefix + entry.name, entry.path, None, "")
-    return File(prefix + entry.name, entry.path, status.st_size, str(status.st_mtime_ns))
+    size = status.st_size if stat.S_ISREG(status.st_mode) else None  # a pipe would be waited for, for ever
+    return File(prefix + entry.name, entry.path, size, str(status.st_mtime_ns))
 
 
 def _write_local(path: Path, content: bytes) -> None:

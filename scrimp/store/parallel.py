@@ -15,9 +15,10 @@ def in_order(work: Callable[[T], R], things: Iterable[T], threads: int, *, ahead
     """`work(thing)` of each thing, in their order, by several threads.
 
     At most `ahead` results (by default two a thread) wait to be taken, which bounds memory. When the caller stops,
-    or one raises, what has begun is finished and nothing more is begun.
+    or one raises, what has begun is finished and nothing more is begun; Ctrl-C waits for nothing.
     """
     waiting: deque[Future[R]] = deque()
+    wait = True
     pool = ThreadPoolExecutor(threads)
     try:
         for thing in things:
@@ -26,5 +27,8 @@ def in_order(work: Callable[[T], R], things: Iterable[T], threads: int, *, ahead
             waiting.append(pool.submit(work, thing))
         while waiting:
             yield waiting.popleft().result()
+    except KeyboardInterrupt:
+        wait = False  # a server may never answer
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=wait, cancel_futures=True)

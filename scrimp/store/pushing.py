@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 from scrimp.cost import Cost, Stopwatch
 from scrimp.errors import NotFound, SettingError, StorageError
 from scrimp.progress import bar
-from scrimp.store.files import File, join, list_files
+from scrimp.store.files import NO_FILE, File, join, list_files
 from scrimp.store.parallel import in_order
 from scrimp.store.remote import ask, is_s3, is_uri, make_bucket, md5_by_asking, reason
 
@@ -57,6 +57,8 @@ def push(folder: str | Path, uri: str) -> Pushed:
     """
     if not is_uri(uri) or uri.lower().startswith(("http://", "https://")):
         raise SettingError(f"'{uri}' cannot be pushed to: give the URI of a bucket, such as s3://bucket/prefix.")
+    if is_s3(uri) and not uri.partition("://")[2].partition("/")[0]:
+        raise SettingError(f"'{uri}' names no bucket: write it as s3://bucket/prefix.")
     with Stopwatch() as watch:
         files = list_files(folder)
         make_bucket(uri)
@@ -67,7 +69,7 @@ def push(folder: str | Path, uri: str) -> Pushed:
                 for result in in_order(partial(_send, uri, there), files, _THREADS):
                     results.append(result)
                     advance(1, "")
-        except StorageError as error:
+        except (StorageError, NotFound) as error:
             done = f"{len(results):,} of {len(files):,} files are done; the same command goes on from there."
             raise StorageError(f"{error} {done}") from None
         uploaded = [result for result in results if result.sent]
@@ -130,11 +132,13 @@ def _send(uri: str, there: dict[str, File], file: File) -> _Result:
 
 def _unsendable(file: File, target: str) -> str:
     if file.size is None:
-        return "a link that leads nowhere"
+        return NO_FILE
     try:
         key = target.split("/", 3)[3].encode()
     except UnicodeEncodeError:
         return "its name is not text"
+    if is_s3(target) and ("?versionId=" in file.key or not file.key.isprintable()):
+        return "its name cannot be an object's: rename it without control characters and '?versionId='"
     return f"its key has {len(key):,} bytes, and {_LONGEST_KEY:,} are allowed" if len(key) > _LONGEST_KEY else ""
 
 

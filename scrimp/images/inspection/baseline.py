@@ -154,6 +154,7 @@ def _regressions(thumbs: Thumbs, sample: Ints, labels: Ints, components: Compone
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
                 model = LogisticRegression(C=c, max_iter=_ROUNDS).fit(projected[:, :count], labels)
             return lambda some: model.predict(project(some)[:, :count])
 

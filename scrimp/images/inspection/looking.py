@@ -16,7 +16,7 @@ from scrimp.images.decode import full_size, open_row, reader_of, threads_to_read
 from scrimp.images.inspection.naming import printable
 from scrimp.images.kinds import Images, LeftOut
 from scrimp.progress import bar
-from scrimp.store import Reader, in_order
+from scrimp.store import Reader, in_order, is_uri
 
 THUMB_PX = 32
 """Side of the thumbnails that everything after this pass works with."""
@@ -109,6 +109,8 @@ def _look_at(images: Images, row: int, reader: Reader) -> _Look | str:
     try:
         image, oddities = open_row(images, row, draft_px=_DRAFT_PX, reader=reader)
     except (ImageError, NotFound, StorageError) as error:
+        if isinstance(error, StorageError) and is_uri(str(images.items[row])):  # the connection is broken
+            raise
         return printable(str(error))
     size = full_size(image)
     grey = image.convert("L")
