@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def serve(
     else:
         print(f"Serving {predictor.model.name} on {url} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     try:
-        page.block_thread()
+        with redirect_stdout(sys.stderr):  # Gradio has something to say when it ends
+            page.block_thread()
     except KeyboardInterrupt:
         page.close()
