@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -60,16 +61,15 @@ class Packing:
     told: str = ""
 
     def name(self, images: Images) -> str:
-        """Differs where the images or the settings do, so that no pack of that name is ever out of date.
-
-        Two folders may hold files of the same names, sizes and dates: where the files lie tells them apart.
-        """
-        places = [str(Path(item).absolute()) if not is_uri(item) else item for item in _files_of(images)]
-        return fingerprint("pack", VERSION, images.fingerprint, places, self.format, self.px, self.keep)[:32]
+        """Differs where the images or the settings do, so that no pack of that name is ever out of date."""
+        return fingerprint("pack", VERSION, _identity(images), self.format, self.px, self.keep)[:32]
 
 
-def _files_of(images: Images) -> list[str]:
-    return [item for item in images.items if isinstance(item, str)]
+@lru_cache(maxsize=1)  # asked for several times in a row of the same images, and seconds for a million
+def _identity(images: Images) -> str:
+    """Of the images and of where they lie: two folders may hold files of the same names, sizes and dates."""
+    files = [item for item in images.items if isinstance(item, str)]
+    return fingerprint(images.fingerprint, [item if is_uri(item) else str(Path(item).absolute()) for item in files])
 
 
 def plan_pack(

@@ -90,12 +90,13 @@ def hints(texts: Sequence[str], task: Task) -> list[str]:
     several = sum(SEPARATOR in text for text in texts)
     if task == "classify" and several:
         return [f"{several:,} of {n:,} labels hold '{SEPARATOR}': task multilabel would read them as several each."]
-    if task == "classify" and all(map(_is_number, texts)) and not all(float(text).is_integer() for text in texts):
+    if task == "classify" and all(map(is_finite, texts)) and not all(float(text).is_integer() for text in texts):
         return ["All labels are numbers, and not whole ones: task regress would learn them as such."]
     return []
 
 
-def _is_number(text: str) -> bool:
+def is_finite(text: str) -> bool:
+    """Whether a text is a number, and neither infinite nor NaN."""
     try:
         return math.isfinite(float(text))
     except ValueError:

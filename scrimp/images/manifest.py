@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import posixpath
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from scrimp.errors import ImageError
 from scrimp.images.boxes import Box
 from scrimp.images.found import SPLIT_WORDS, Found
 from scrimp.images.kinds import LeftOut, Split, Task
-from scrimp.images.labels import COLUMNS, SEPARATOR, canonical, hints
+from scrimp.images.labels import COLUMNS, SEPARATOR, canonical, hints, is_finite
 from scrimp.progress import bar
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
@@ -213,20 +212,13 @@ def _box_of(path: str, line: int, texts: dict[str, str]) -> Box | None:
     if not any(cells.values()):
         return None
     for name, text in cells.items():
-        if not _is_finite(text):
+        if not is_finite(text):
             raise ImageError(
                 f"Line {line} of '{path}' has '{text}' in {name}: a box is four numbers of pixels, x0,y0,x1,y1, or "
                 "four empty cells for the whole image."
             )
     x0, y0, x1, y1 = map(float, cells.values())
     return Box(x0, y0, x1, y1)
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _folder_of(path: str) -> str:
