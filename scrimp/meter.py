@@ -250,7 +250,10 @@ def _median_seconds(work: Callable[[], object], *, times: int, at_most_s: float)
 
 
 def _oddities(ready: Prepared) -> tuple[str, ...]:
-    return tuple(f"{count:,} images: {what}" for what, count in sorted(ready.oddities.items()))
+    told = [f"{count:,} images: {what}" for what, count in sorted(ready.oddities.items())]
+    if ready.pack is None and ready.by_pillow:
+        told.append(f"{ready.by_pillow:,} images are no plain JPEGs: Pillow read them, slowly, in every epoch.")
+    return tuple(told)
 
 
 def _contact_sheet(ready: Prepared, *, columns: int = 6, px: int = 96) -> bytes:

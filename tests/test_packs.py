@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -22,10 +23,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scrimp.augment import crop, mirror
-from scrimp.batches import batches, packing, prepare, square, write_pack
+from scrimp.batches import batches, feeding, packing, prepare, square, write_pack
 from scrimp.batches.feeding import in_blocks
 from scrimp.batches.packing import Packing, build, plan_pack
-from scrimp.batches.reading import crop_of
+from scrimp.batches.reading import Stored, crop_of
 from scrimp.batches.shaping import middle_square, whole
 from scrimp.cli import app
 from scrimp.errors import ImageError, MissingExtra, SettingError, StorageError
@@ -146,6 +147,43 @@ def test_what_pillow_had_to_read_is_counted(mixed):
     assert prepare(find_images("digits"), image_px=8).by_pillow == 0
 
 
+def test_what_pillow_has_to_read_in_every_epoch_is_counted_once(mixed):
+    (mixed / "cat" / "torn.jpg").unlink()
+    ready = prepare(find_images(mixed), image_px=16, pack="none")
+    assert ready.by_pillow == 0
+    for _ in range(2):
+        list(batches(ready, np.arange(len(ready.images)), 8))
+        assert ready.by_pillow == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="only Linux tells what of a file is mapped")
+@pytest.mark.parametrize("lies_in_a_pack", [False, True])
+def test_what_was_read_of_a_pack_is_unmapped_again_and_again(mixed, tmp_path, monkeypatch, lies_in_a_pack):
+    """Mapped pages count as a process's memory: a pack larger than it must not end up mapped as a whole."""
+    images = find_images(mixed)
+    if lies_in_a_pack:
+        write_pack(images, tmp_path / "pack", image_px=32)
+        images = find_images(tmp_path / "pack")
+    ready = prepare(images, image_px=32)
+    after = []
+    let_go = type(ready).let_go
+    monkeypatch.setattr(type(ready), "let_go", lambda self: (let_go(self), after.append(mapped_bytes("images.u8"))))
+    monkeypatch.setattr(feeding, "_MAPPED_BYTES", ready.packed_bytes // 3)
+    list(batches(ready, np.arange(26), 1, threads=1))
+    assert len(after) == 2, "once for every third of the pack, and what is left"
+    ready.let_go()
+    assert after[-1] == 0
+    assert ready.pixels[3].any(), "what was unmapped is mapped again"
+    assert mapped_bytes("images.u8")
+
+
+def mapped_bytes(name):
+    """How much of a file is counted as this process's memory."""
+    regions = re.split(r"^(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+    ours = [re.search(r"Rss: +(\d+) kB", region) for region in regions if name in region]
+    return 1024 * sum(int(found[1]) for found in ours)
+
+
 # ---------------------------------------------------------------- order and crops
 
 
@@ -189,7 +227,7 @@ def test_a_crop_of_a_file_is_that_of_the_whole_image(tmp_path, size):
     for _ in range(30):
         numbers = random.random(NUMBERS)
         out, expected = np.empty((32, 32, 3), np.uint8), np.empty((32, 32, 3), np.uint8)
-        crop_of(out, images, None, 0, numbers, mirrors=True)
+        crop_of(out, Stored(images, None, set()), 0, numbers, mirrors=True)
         crop_into(expected, full, random_box(size[1], size[0], numbers), mirrored=bool(numbers[-1] < 0.5))
         assert np.abs(out.astype(int) - expected).mean() < 6
 

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from scrimp.augment import Augmentation, crop, mirror
 from scrimp.batches.preparing import Prepared
-from scrimp.batches.reading import crop_of, square_of
+from scrimp.batches.reading import Stored, crop_of, square_of
 from scrimp.batches.shaping import Pixels
 from scrimp.images.decode import reader_of, threads_to_read
 from scrimp.images.fast import NUMBERS
-from scrimp.store import Reader
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +28,7 @@ _CHUNK = 8  # images that a thread takes at a time
 _AHEAD = 2  # batches that are filled before they are asked for
 _BLOCK = 64  # images that lie and are read side by side where a pack is larger than memory
 _WINDOW = 64  # such blocks that are mixed with one another
+_MAPPED_BYTES = 32_000_000  # of a pack that are read before they are unmapped: what is mapped counts as our memory
 
 
 def batches(
@@ -62,17 +62,23 @@ def batches(
     memory = _Memory((len(parts[0]), ready.image_px, ready.image_px, 3), pinned=on_gpu)
     with ExitStack() as stack:
         reader = stack.enter_context(reader_of(ready.images)) if ready.pack is None else None
+        stored = Stored(ready.images, ready.pack, ready.read_by_pillow, reader)
         count = threads or (os.cpu_count() or 1 if reader is None else threads_to_read(ready.images))
         pool = ThreadPoolExecutor(count, "batches")
         stack.callback(pool.shutdown, cancel_futures=True)
         filling: deque[tuple[npt.NDArray[np.int64], Pixels, list[Future[None]]]] = deque()
+        mapped = 0
         for part in parts:
             if len(filling) > _AHEAD:
                 yield _finish(ready, *filling.popleft(), later, order, device, memory)
             out = memory.take()[: len(part)]
             numbers = None if chance is None else chance.random((len(part), NUMBERS))
-            filling.append((part, out, _start(pool, ready, reader, part, out, numbers, mirrors)))
+            filling.append((part, out, _start(pool, ready, stored, part, out, numbers, mirrors)))
             del out
+            mapped += ready.packed_bytes * len(part) // len(ready.images)
+            if mapped > _MAPPED_BYTES:
+                ready.let_go()
+                mapped = 0
         while filling:
             yield _finish(ready, *filling.popleft(), later, order, device, memory)
 
@@ -103,7 +109,7 @@ def in_blocks(n: int, order: Generator, block: int = _BLOCK, window: int = _WIND
 def _start(
     pool: ThreadPoolExecutor,
     ready: Prepared,
-    reader: Reader | None,
+    stored: Stored,
     part: npt.NDArray[np.int64],
     out: Pixels,
     numbers: npt.NDArray[np.float64] | None,
@@ -115,9 +121,9 @@ def _start(
     def fill(start: int) -> None:
         for i in range(start, min(start + _CHUNK, len(part))):
             if numbers is None:
-                out[i] = square_of(ready.images, ready.pack, int(part[i]), ready.image_px, reader)
+                out[i] = square_of(stored, int(part[i]), ready.image_px)
             else:
-                crop_of(out[i], ready.images, ready.pack, int(part[i]), numbers[i], reader, mirrors=mirrors)
+                crop_of(out[i], stored, int(part[i]), numbers[i], mirrors=mirrors)
 
     return [pool.submit(fill, start) for start in range(0, len(part), _CHUNK)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from scrimp.batches.packing import Keep, Packing, build, plan_pack, sweep_up, was_begun
-from scrimp.batches.reading import square_of
+from scrimp.batches.reading import Stored, square_of
 from scrimp.batches.shaping import Pixels
 from scrimp.cost import FREE, Cost
 from scrimp.errors import ImageError, StorageError
 from scrimp.images import Images, LeftOut
 from scrimp.images.kinds import images_per_class
-from scrimp.images.packed import Format, Pack, is_pack, open_pack
+from scrimp.images.packed import Format, Pack, is_pack, open_pack, unmap
 from scrimp.settings import Settings
 from scrimp.store import cache_folder, is_uri
 
@@ -61,10 +61,10 @@ class Squares:
 class Prepared:
     """Images ready to be read in batches.
 
-    images: those that could be decoded, one a row. pixels: uint8 (n, image_px, image_px, 3), memory-mapped, or
-    made from what is stored whenever rows of it are asked for.
-    oddities: how many images were greyscale, turned by EXIF, animated, …. by_pillow: how many the fast decoder
-    left to Pillow; None where that is not known. pack: None where the images are read where they are.
+    images: those that could be decoded, one a row. pixels: uint8 (n, image_px, image_px, 3), memory-mapped, or made
+    from what is stored whenever rows of it are asked for. oddities: how many images were greyscale, turned by EXIF,
+    animated, …. packed_by_pillow: how many the fast decoder left to Pillow when the pack was made; None without one.
+    read_by_pillow: rows that it has left to it since. pack: None where the images are read where they are.
     packed_bytes: size of the pack, also of one that the images came from; 0 without any.
     from_cache: the pack was there already; `cost` then says what making it had cost.
     """
@@ -75,7 +75,8 @@ class Prepared:
     oddities: dict[str, int]
     from_cache: bool
     cost: Cost
-    by_pillow: int | None = None
+    packed_by_pillow: int | None = None
+    read_by_pillow: set[int] = field(default_factory=set)
     pack: Pack | None = None
     packed_bytes: int = 0
 
@@ -83,6 +84,17 @@ class Prepared:
     def image_px(self) -> int:
         """Side of every image, in pixels."""
         return self.preparation.image_px
+
+    @property
+    def by_pillow(self) -> int:
+        """How many images the fast decoder left to Pillow: of all in a pack, else of those read so far."""
+        return len(self.read_by_pillow) if self.packed_by_pillow is None else self.packed_by_pillow
+
+    def let_go(self) -> None:
+        """Unmaps what was read of a pack: the system keeps it cached, but counts what is mapped as our memory."""
+        held = self.images.items[0] if self.pack is None else self.pack.data
+        if isinstance(held, np.ndarray):
+            unmap(held)
 
 
 def prepare(
@@ -129,17 +141,18 @@ def _opened(images: Images, preparation: Preparation, folder: Path, from_cache: 
     readable = images.only(pack.rows, left_out=left_out) if left_out else images
     readable = replace(readable, notes=(*readable.notes, *facts["notes"]))
     _something_to_learn(readable)
-    stored = pack.squares()
+    seen: set[int] = set()
+    stored = Stored(readable, pack, seen)
+    squares = pack.squares()
     return Prepared(
         images=readable,
         preparation=preparation,
-        pixels=Squares(len(pack), px, lambda row: square_of(readable, pack, row, px).copy())
-        if stored is None
-        else stored,
+        pixels=Squares(len(pack), px, lambda row: square_of(stored, row, px).copy()) if squares is None else squares,
         oddities=facts["oddities"],
         from_cache=from_cache,
         cost=Cost(**facts["cost"]),
-        by_pillow=facts["by_pillow"],
+        packed_by_pillow=facts["by_pillow"],
+        read_by_pillow=seen,
         pack=pack,
         packed_bytes=facts["bytes"],
     )
@@ -153,6 +166,7 @@ def _lies_in_a_pack(images: Images) -> bool:
 def _as_it_lies(images: Images, preparation: Preparation) -> Prepared:
     _something_to_learn(images)
     px, cost, oddities, by_pillow, size = preparation.image_px, FREE, {}, None, 0
+    seen: set[int] = set()
     if _lies_in_a_pack(images):
         facts = open_pack(images.source.source).facts
         cost, oddities = Cost(**facts["cost"]), facts["oddities"]
@@ -163,11 +177,12 @@ def _as_it_lies(images: Images, preparation: Preparation) -> Prepared:
     return Prepared(
         images=images,
         preparation=preparation,
-        pixels=Squares(len(images), px, lambda row: square_of(images, None, row, px).copy()),
+        pixels=Squares(len(images), px, lambda row: square_of(Stored(images, None, seen), row, px).copy()),
         oddities=oddities,
         from_cache=True,
         cost=cost,
-        by_pillow=by_pillow,
+        packed_by_pillow=by_pillow,
+        read_by_pillow=seen,
         packed_bytes=size,
     )
 

@@ -16,6 +16,18 @@ from scrimp.images.fast import crop_into, decode_jpeg, decode_top, jpeg_head, ra
 from scrimp.images.packed import Pack
 
 
+class Stored(NamedTuple):
+    """Where images are read from: a pack of them, or what `images` holds.
+
+    by_pillow: filled with the rows that the fast decoder leaves to Pillow while batches are read.
+    """
+
+    images: Images
+    pack: Pack | None
+    by_pillow: set[int]
+    reader: store.Reader | None = None
+
+
 class Opened(NamedTuple):
     """An upright image, what was odd about it, and whether Pillow had to read it."""
 
@@ -38,36 +50,27 @@ def open_exactly(images: Images, row: int, px: int, reader: store.Reader | None)
     return Opened(*open_rgb(_name(images, row), draft_px=px, content=bytes(content)), True)
 
 
-def square_of(images: Images, pack: Pack | None, row: int, px: int, reader: store.Reader | None = None) -> Pixels:
+def square_of(stored: Stored, row: int, px: int) -> Pixels:
     """The middle square (px, px, 3) of one image, antialiased; it may lie in the pack or in this thread's buffer.
 
     Raises `ImageError` where the image cannot be decoded.
     """
-    content = _stored(images, pack, row, reader)
+    content = _content_of(stored, row)
     if _is_pixels(content):
         return middle_square(content, px)
     head = jpeg_head(content)
     pixels = None if head is None else decode_jpeg(content, head, scale_for(min(head.upright), px))
-    return middle_square(_by_pillow(images, row, content) if pixels is None else pixels, px)
+    return middle_square(_by_pillow(stored, row, content) if pixels is None else pixels, px)
 
 
-def crop_of(
-    out: Pixels,
-    images: Images,
-    pack: Pack | None,
-    row: int,
-    numbers: npt.NDArray[np.float64],
-    reader: store.Reader | None = None,
-    *,
-    mirrors: bool,
-) -> None:
+def crop_of(out: Pixels, stored: Stored, row: int, numbers: npt.NDArray[np.float64], *, mirrors: bool) -> None:
     """Fills `out` (px, px, 3) with a random part of one image, decoded no larger and no further down than need be.
 
     numbers: `NUMBERS` from 0 to 1, of which all chance comes. mirrors: whether half of them are mirrored.
     Raises `ImageError` where the image cannot be decoded.
     """
     mirrored = mirrors and bool(numbers[-1] < 0.5)
-    content = _stored(images, pack, row, reader)
+    content = _content_of(stored, row)
     head = None if _is_pixels(content) else jpeg_head(content)
     if head is not None:
         top, left, height, width = random_box(*head.upright, numbers)
@@ -79,7 +82,7 @@ def crop_of(
             box = top // scale, left // scale, max(1, height // scale), max(1, width // scale)
             crop_into(out, pixels, box, mirrored=mirrored)
             return
-    pixels = content if _is_pixels(content) else _by_pillow(images, row, content)
+    pixels = content if _is_pixels(content) else _by_pillow(stored, row, content)
     crop_into(out, pixels, random_box(pixels.shape[0], pixels.shape[1], numbers), mirrored=mirrored)
 
 
@@ -88,10 +91,11 @@ def _is_pixels(content: bytes | Pixels) -> TypeGuard[Pixels]:
     return isinstance(content, np.ndarray) and content.ndim == 3
 
 
-def _stored(images: Images, pack: Pack | None, row: int, reader: store.Reader | None) -> bytes | Pixels:
+def _content_of(stored: Stored, row: int) -> bytes | Pixels:
     """What is stored of an image: its pixels, or the bytes of its file."""
-    if pack is not None:
-        return pack.item(row)
+    images, reader = stored.images, stored.reader
+    if stored.pack is not None:
+        return stored.pack.item(row)
     if _is_encoded(images, row):
         return _content(images, row, reader)
     item = images.items[row]
@@ -100,8 +104,9 @@ def _stored(images: Images, pack: Pack | None, row: int, reader: store.Reader | 
     return np.asarray(open_row(images, row, reader=reader)[0])
 
 
-def _by_pillow(images: Images, row: int, content: bytes | Pixels) -> Pixels:
-    return np.asarray(open_rgb(_name(images, row), content=bytes(content))[0])
+def _by_pillow(stored: Stored, row: int, content: bytes | Pixels) -> Pixels:
+    stored.by_pillow.add(row)
+    return np.asarray(open_rgb(_name(stored.images, row), content=bytes(content))[0])
 
 
 def _is_encoded(images: Images, row: int) -> bool:

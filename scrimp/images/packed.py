@@ -74,6 +74,8 @@ class Pack:
             wrong = []
             for n, same in enumerate(in_order(self._is_sound, range(len(self)), 2, ahead=64)):
                 wrong += [] if same else [n]
+                if n % 500 == 0:
+                    unmap(self.data)
                 advance(1, "")
         if wrong:
             keys = read_table(self.folder)["keys"]
@@ -85,6 +87,18 @@ class Pack:
     def _is_sound(self, n: int) -> bool:
         offset, size, _, _, crc = self.index[n].tolist()
         return crc_of(self.data[offset : offset + size]) == int(crc)
+
+
+def unmap(pixels: Pixels) -> None:
+    """Lets go of all pages of the pack that these pixels were mapped from; who reads them maps them again.
+
+    Cost: 0.1 ms, and a page fault per 64 kB read again. Does nothing where the system cannot (Windows).
+    """
+    base: Any = pixels
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview) and isinstance(base.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def crc_of(content: Pixels) -> int:
