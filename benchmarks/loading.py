@@ -76,13 +76,13 @@ def photo(seed: int) -> bytes:
     return content
 
 
-def make_material(folder: Path, count: int) -> None:
+def make_material(folder: Path, count: int, threads: int = THREADS) -> None:
     """Ten class folders of JPEGs; what is there already stays."""
     from scrimp.store import in_order
 
     paths = [folder / f"class{number % 10}" / f"{number:05d}.jpg" for number in range(count)]
     missing = [number for number in range(count) if not paths[number].is_file()]
-    for number, content in zip(missing, in_order(photo, missing, THREADS), strict=True):
+    for number, content in zip(missing, in_order(photo, missing, threads), strict=True):
         paths[number].parent.mkdir(parents=True, exist_ok=True)
         paths[number].write_bytes(content)
 
@@ -126,7 +126,7 @@ def ours(folder: str, *, floats: bool) -> Callable[[], int]:
 
     def epoch() -> int:
         seen = 0
-        for pixels, _ in batches(ready, rows, BATCH, order=order, changes=(crop, mirror), threads=THREADS):
+        for pixels, *_ in batches(ready, rows, BATCH, order=order, changes=(crop, mirror), threads=THREADS):
             if floats:
                 for image, to in zip(pixels.permute(0, 2, 3, 1), kept, strict=False):  # one by one: it fits the cache
                     torch.sub(image.view(PX, 3 * PX), mean, out=to).mul_(scale)

@@ -136,7 +136,7 @@ def test_batches_cover_every_row_once_and_follow_the_seed(photos):
 
     def labels(seed):
         order = torch.Generator().manual_seed(seed) if seed is not None else None
-        return [labels.tolist() for _, labels in batches(ready, rows, 8, order=order)]
+        return [labels.tolist() for _, labels, _ in batches(ready, rows, 8, order=order)]
 
     assert [*chain(*labels(None))] == ready.images.labels[rows].tolist()
     assert sorted(chain(*labels(1))) == sorted(chain(*labels(None)))
@@ -148,11 +148,12 @@ def test_batches_cover_every_row_once_and_follow_the_seed(photos):
 
 def test_batches_hold_the_pixels_of_their_rows(photos):
     ready = prepare(find_images(photos), image_px=16)
-    pixels, labels = next(batches(ready, np.array([5, 40]), 2))
+    pixels, labels, rows = next(batches(ready, np.array([5, 40]), 2))
     assert pixels.shape == (2, 3, 16, 16)
     assert pixels.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(pixels[1].permute(1, 2, 0).numpy(), ready.pixels[40])
     assert labels.tolist() == ready.images.labels[[5, 40]].tolist()
+    assert rows.tolist() == [5, 40]
 
 
 @pytest.mark.parametrize("px", [0, 7, 100_000])

@@ -254,7 +254,7 @@ def test_images_that_cannot_be_read_leave_their_targets_out(tmp_path):
         save_photo(tmp_path / f"{number:04d}.jpg", (90, 90, 90), seed=number)
     ready = prepare(find_images(path, task="regress"), image_px=16)
     assert ready.images.labels.tolist() == pytest.approx([i * i / 7 for i in range(0, 40, 2)])
-    _, targets = next(batches(ready, np.array([3, 1]), 2))
+    _, targets, _ = next(batches(ready, np.array([3, 1]), 2))
     assert targets.tolist() == pytest.approx([36 / 7, 4 / 7])
 
 

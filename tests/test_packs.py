@@ -61,7 +61,7 @@ def one_epoch(ready, *, seed=0, threads=2, changes=(crop, mirror)):
     rows = ready.images.rows("train")
     order = torch.Generator().manual_seed(seed)
     fed = batches(ready, rows, 4, order=order, changes=changes, threads=threads)
-    return [(pixels.clone(), labels.clone()) for pixels, labels in fed]
+    return [(pixels.clone(), labels.clone()) for pixels, labels, _ in fed]
 
 
 # ---------------------------------------------------------------- the contract of each format
@@ -84,8 +84,8 @@ def test_a_format_holds_the_same_images_labels_and_order(mixed, format, keep):
     else:
         assert difference.mean() < 6
     seen = list(batches(ready, np.arange(26), 5))
-    assert np.array_equal(torch.cat([labels for _, labels in seen]), ready.images.labels)
-    assert np.array_equal(torch.cat([pixels for pixels, _ in seen]).permute(0, 2, 3, 1), ready.pixels[:])
+    assert np.array_equal(torch.cat([labels for _, labels, _ in seen]), ready.images.labels)
+    assert np.array_equal(torch.cat([pixels for pixels, *_ in seen]).permute(0, 2, 3, 1), ready.pixels[:])
 
 
 def test_raw_pixels_are_those_of_pillow(mixed):
@@ -105,7 +105,7 @@ def test_files_can_be_read_without_a_pack(mixed, own_cache):
     assert direct.pack is None
     assert np.array_equal(direct.pixels[:], packed.pixels)
     assert np.array_equal(direct.pixels[3], packed.pixels[3])
-    got = torch.cat([pixels for pixels, _ in batches(direct, np.arange(26), 8)])
+    got = torch.cat([pixels for pixels, *_ in batches(direct, np.arange(26), 8)])
     assert np.array_equal(got.permute(0, 2, 3, 1), packed.pixels)
 
 
@@ -236,10 +236,10 @@ def test_memory_is_used_again_but_never_under_a_batch_that_is_held(mixed):
     ready = prepare(find_images(mixed), image_px=24)
     rows = np.tile(ready.images.rows("train"), 20)
     places, kept = set(), []
-    for pixels, _ in batches(ready, rows, 4):
+    for pixels, *_ in batches(ready, rows, 4):
         places.add(pixels.data_ptr())
     assert len(places) <= 6
-    kept = [pixels for pixels, _ in batches(ready, rows, 4)]
+    kept = [pixels for pixels, *_ in batches(ready, rows, 4)]
     assert np.array_equal(torch.cat(kept).permute(0, 2, 3, 1), ready.pixels[rows])
 
 

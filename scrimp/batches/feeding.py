@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,14 @@ _WINDOW = 64  # such blocks that are mixed with one another
 _MAPPED_BYTES = 32_000_000  # of a pack that are read before they are unmapped: what is mapped counts as our memory
 
 
+class Batch(NamedTuple):
+    """Pixels uint8 (b, 3, h, w), channels last in memory; labels as `Images` holds them; which rows of it they are."""
+
+    pixels: Tensor
+    labels: Tensor
+    rows: npt.NDArray[np.int64]
+
+
 def batches(
     ready: Prepared,
     rows: npt.NDArray[np.int64],
@@ -40,8 +48,8 @@ def batches(
     changes: Sequence[Augmentation] = (),
     device: torch.device | None = None,
     threads: int | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields pixels uint8 (b, 3, h, w), channels last in memory, and labels as `Images` holds them, each row once.
+) -> Iterator[Batch]:
+    """Yields a `Batch` of at most `batch_size` images at a time, until each row has come once.
 
     With `order` the rows come shuffled by that generator, which also decides the `changes`; nothing depends on the
     number of threads (by default one a core). "crop", and "mirror" beside it, are done while the whole image is at
@@ -144,7 +152,7 @@ def _finish(
     order: Generator | None,
     device: torch.device | None,
     memory: _Memory,
-) -> tuple[Tensor, Tensor]:
+) -> Batch:
     import torch
 
     for one in work:
@@ -156,8 +164,8 @@ def _finish(
         for change in changes:
             pixels = change(pixels, order)
     if device is None or device.type != "cuda":
-        return pixels, labels
-    return memory.send(pixels, device), labels.to(device, non_blocking=True)
+        return Batch(pixels, labels, part)
+    return Batch(memory.send(pixels, device), labels.to(device, non_blocking=True), part)
 
 
 class _Memory:

@@ -52,7 +52,7 @@ def predict(model: nn.Module, ready: Prepared, rows: npt.NDArray[np.int64], *, b
     model.eval()
     if not len(rows):
         return torch.empty(0, ready.images.outputs)
-    outputs = [model(pixels.to(device)).float().cpu() for pixels, _ in batches(ready, rows, batch_size)]
+    outputs = [model(pixels.to(device)).float().cpu() for pixels, *_ in batches(ready, rows, batch_size)]
     return torch.cat(outputs)
 
 

@@ -153,7 +153,7 @@ def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[St
             _learning_mode(model, recipe)
             time_is_up = False
             fed = batches(play.ready, rows, recipe.batch_size, order=order, changes=play.changes, device=play.device)
-            for step, (pixels, labels) in enumerate(fed):
+            for step, (pixels, labels, _) in enumerate(fed):
                 started = time.perf_counter()
                 time_is_up = play.images > 0 and _time_left(play) < step_seconds
                 if time_is_up:

@@ -35,7 +35,7 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = np.resize(ready.images.rows("train"), recipe.batch_size)
-    pixels, labels = next(batches(ready, rows, recipe.batch_size))
+    pixels, labels, _ = next(batches(ready, rows, recipe.batch_size))
     pixels, labels = pixels.to(device), labels.to(device)
     optimiser = optimiser_for(model, recipe)
 
