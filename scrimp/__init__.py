@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_inspection, write_report
+    from scrimp.report import write_inspection, write_lr_curve, write_report
     from scrimp.serving import serve
     from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
-    from scrimp.training import Recipe, Trained, train
+    from scrimp.training import LrFound, Recipe, Trained, find_lr, train
 
 # Imported when first used: `import scrimp` takes milliseconds, not the seconds that torch takes.
 _HOME = {
@@ -52,6 +52,7 @@ _HOME = {
     "Plan": "plan",
     "read_plan": "plan",
     "write_inspection": "report",
+    "write_lr_curve": "report",
     "write_report": "report",
     "serve": "serving",
     "Pushed": "store",
@@ -66,8 +67,10 @@ _HOME = {
     "vary": "sweeping",
     "Chosen": "tradeoff",
     "compare": "tradeoff",
+    "LrFound": "training",
     "Recipe": "training",
     "Trained": "training",
+    "find_lr": "training",
     "train": "training",
 }
 
@@ -81,6 +84,7 @@ __all__ = [
     "ImageSource",
     "Images",
     "Inspection",
+    "LrFound",
     "Plan",
     "Preparation",
     "Prepared",
@@ -95,6 +99,7 @@ __all__ = [
     "compare",
     "distill",
     "find_images",
+    "find_lr",
     "fit",
     "inspect_images",
     "load_model",
@@ -110,6 +115,7 @@ __all__ = [
     "train",
     "vary",
     "write_inspection",
+    "write_lr_curve",
     "write_report",
 ]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 Augmentation: TypeAlias = "Callable[[Tensor, Generator], Tensor]"
-"""Takes uint8 (n, 3, h, w) and a generator on the CPU; returns the same shape and dtype."""
+"""Takes uint8 (n, 3, h, w) on any device and a generator on the CPU; returns the same shape, dtype and device."""
 
 
 def shift(pixels: Tensor, generator: Generator) -> Tensor:
@@ -22,8 +22,11 @@ def shift(pixels: Tensor, generator: Generator) -> Tensor:
     import torch
 
     n, _, height, width = pixels.shape
-    rows = _reflected(_offsets(n, height, generator), height)
-    columns = _reflected(_offsets(n, width, generator), width)
+    rows = _reflected(_offsets(n, height, generator), height).to(pixels.device, non_blocking=True)
+    columns = _reflected(_offsets(n, width, generator), width).to(pixels.device, non_blocking=True)
+    if pixels.is_cuda:  # in one go, which on a CPU is slower
+        images = torch.arange(n, device=pixels.device)[:, None, None]
+        return pixels.permute(0, 2, 3, 1)[images, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
     moved = torch.empty_like(pixels)
     for i in range(n):
         moved[i] = pixels[i].index_select(1, rows[i]).index_select(2, columns[i])
@@ -35,6 +38,8 @@ def mirror(pixels: Tensor, generator: Generator) -> Tensor:
     import torch
 
     chosen = torch.rand(len(pixels), generator=generator) < 0.5
+    if pixels.is_cuda:  # without asking the GPU how many there are
+        return torch.where(chosen.to(pixels.device, non_blocking=True)[:, None, None, None], pixels.flip(3), pixels)
     flipped = pixels.clone()
     flipped[chosen] = pixels[chosen].flip(3)
     return flipped
@@ -52,14 +57,46 @@ def crop(pixels: Tensor, generator: Generator) -> Tensor:
 
     n, _, height, width = pixels.shape
     numbers = torch.rand(n, NUMBERS, generator=generator, dtype=torch.float64).numpy()
-    source = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+    source = np.ascontiguousarray(pixels.cpu().permute(0, 2, 3, 1).numpy())
     cropped = np.empty_like(source)
     for i in range(n):
         crop_into(cropped[i], source[i], random_box(height, width, numbers[i]))
-    return torch.from_numpy(cropped).permute(0, 3, 1, 2)
+    return torch.from_numpy(cropped).permute(0, 3, 1, 2).to(pixels.device)
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"crop": crop, "shift": shift, "mirror": mirror}
+def trivial(pixels: Tensor, generator: Generator) -> Tensor:
+    """One change of random kind and strength for each image (TrivialAugment, Müller & Hutter, arXiv 2103.10158)."""
+    from torchvision.transforms.v2 import TrivialAugmentWide
+
+    return _one_by_one(TrivialAugmentWide(), pixels, generator)
+
+
+def rand(pixels: Tensor, generator: Generator) -> Tensor:
+    """Two changes of random kind and middling strength for each image (RandAugment, Cubuk et al., arXiv 1909.13719)."""
+    from torchvision.transforms.v2 import RandAugment
+
+    return _one_by_one(RandAugment(), pixels, generator)
+
+
+def _one_by_one(change: Callable[[Tensor], Tensor], pixels: Tensor, generator: Generator) -> Tensor:
+    """torchvision's changes draw from PyTorch's own random numbers, which are put back afterwards."""
+    import torch
+
+    changed = torch.empty_like(pixels)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        for i in range(len(pixels)):
+            changed[i] = change(pixels[i])
+    return changed
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "crop": crop,
+    "shift": shift,
+    "mirror": mirror,
+    "trivial": trivial,
+    "rand": rand,
+}
 """Every augmentation by name; "basic" stands for "shift,mirror", or "shift" where a mirror image changes label."""
 
 

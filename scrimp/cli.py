@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from scrimp.meter import Run
     from scrimp.scores import Measure
     from scrimp.serving import Prediction
+    from scrimp.techniques import Effect
     from scrimp.tradeoff import Chosen
+    from scrimp.training import LrFound
 
 app = typer.Typer(
     help="Train the most accurate image classifier that a budget can buy, and see what it cost.",
@@ -51,7 +53,7 @@ ImageSize = Annotated[int | None, typer.Option(help="Side of the images in pixel
 ImageSizes = Annotated[list[int] | None, typer.Option("--image-size", help="A side to try; may be repeated.")]
 Epochs = Annotated[int | None, typer.Option(help="Times that every training image is seen.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images per step.")]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")]
+LearningRate = Annotated[str | None, typer.Option("--lr", help="Highest learning rate; auto finds one first.")]
 Augment = Annotated[str | None, typer.Option(help="none, basic, or names joined by commas.")]
 Freeze = Annotated[str | None, typer.Option(help="none, or backbone to train the head alone.")]
 Pretrained = Annotated[
@@ -59,6 +61,9 @@ Pretrained = Annotated[
     typer.Option("--pretrained/--from-scratch", help="Start from published weights, or from none."),
 ]
 Weights = Annotated[str | None, typer.Option(help="A file of weights to start from.")]
+Preset = Annotated[
+    str | None, typer.Option("--recipe", help="A preset: plain, quick, frugal, thorough, …; options override it.")
+]
 Seed = Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")]
 Instance = Annotated[str | None, typer.Option(help="Price by machine type, such as ml.c5.9xlarge.")]
 UsdPerHour = Annotated[float | None, typer.Option(help="Price of this machine per hour.")]
@@ -166,6 +171,7 @@ def sweep(
     image_size: ImageSizes = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repeat each with this many seeds.")] = None,
     augment: Annotated[list[str] | None, typer.Option(help="An augmentation to try; may be repeated.")] = None,
+    recipe: Preset = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -186,9 +192,9 @@ def sweep(
     from scrimp.cost import hourly_rate, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
-    tables, axes = _tables(plan, set_)
+    tables, axes = _tables(plan, set_, recipe)
     _lay_over(tables, "images", source=src, **images)
-    _lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr, freeze=freeze)
+    _lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr and _value(lr), freeze=freeze)
     _lay_over(tables, "recipe", pretrained=pretrained, weights=weights)
     asked = {
         "recipe.model": model,
@@ -199,15 +205,18 @@ def sweep(
     axes |= {name: values for name, values in asked.items() if values}
     _source_is_given(tables)
     from scrimp.sweeping import sweep, vary
+    from scrimp.techniques import effects, names_of, one_at_a_time, plans_of
 
-    plans = vary(tables, axes)
+    techniques, alternatives = tables.pop("techniques", {}), tables.pop("alternatives", {})
+    trials = one_at_a_time(tables, techniques, axes, alternatives) if techniques or alternatives else []
+    plans = plans_of(trials) or vary(tables, axes)
     folder = out or _default_out(plans[0].images.source)
     warm_up_sensor()
-    runs = sweep(plans, folder, usd_per_hour=rate)
+    runs = sweep(plans, folder, usd_per_hour=rate, apart=bool(trials))
     from scrimp.tradeoff import compare
 
-    chosen = compare(runs)
-    _conclude(chosen, folder, json_)
+    chosen = compare(runs, names=names_of(trials))
+    _conclude(chosen, folder, json_, effects(trials, runs))
     if runs[-1].status == "interrupted":
         _say(f"Stopped after {len(runs)} of {len(plans)} runs: the same command goes on from here.")
         raise typer.Exit(130)
@@ -220,6 +229,7 @@ def train(
     src: OptionalSource = None,
     model: Model = None,
     image_size: ImageSize = None,
+    recipe: Preset = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -239,12 +249,14 @@ def train(
     from scrimp.cost import hourly_rate, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
-    tables, axes = _tables(plan, set_)
+    tables, axes = _tables(plan, set_, recipe)
     if axes:
         raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
     _lay_over(tables, "images", source=src, **images)
     _lay_over(tables, "preparation", image_px=image_size)
-    _lay_over(tables, "recipe", model=model, epochs=epochs, batch_size=batch_size, lr=lr, augment=augment)
+    _lay_over(
+        tables, "recipe", model=model, epochs=epochs, batch_size=batch_size, lr=lr and _value(lr), augment=augment
+    )
     _lay_over(tables, "recipe", freeze=freeze, pretrained=pretrained, weights=weights, seed=seed)
     _source_is_given(tables)
     from scrimp.plan import Plan
@@ -260,6 +272,61 @@ def train(
         _print_run(run)
     if run.status == "interrupted":
         raise typer.Exit(130)
+
+
+@app.command("lr-find")
+@with_image_options
+def lr_find(
+    images: dict[str, Any],
+    src: OptionalSource = None,
+    model: Model = None,
+    image_size: ImageSize = None,
+    recipe: Preset = None,
+    batch_size: BatchSize = None,
+    augment: Augment = None,
+    freeze: Freeze = None,
+    pretrained: Pretrained = None,
+    weights: Weights = None,
+    seed: Seed = None,
+    plan: PlanFile = None,
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the curve; runs/NAME/lr-find by default.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Find a learning rate in under 100 steps, and draw the curve it comes from.
+
+    The exit code is 1 where the curve has no clear descent.
+    """
+    tables, axes = _tables(plan, set_, recipe)
+    if axes:
+        raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
+    _lay_over(tables, "images", source=src, **images)
+    _lay_over(tables, "preparation", image_px=image_size)
+    _lay_over(tables, "recipe", model=model, batch_size=batch_size, augment=augment, freeze=freeze)
+    _lay_over(tables, "recipe", pretrained=pretrained, weights=weights, seed=seed)
+    _source_is_given(tables)
+    from scrimp.cost import warm_up_sensor
+    from scrimp.plan import Plan
+
+    whole = Plan(**tables)
+    warm_up_sensor()
+    from scrimp.report import write_lr_curve
+    from scrimp.sweeping import ready_for
+    from scrimp.training import find_lr
+
+    folder = out or _default_out(whole.images.source) / "lr-find"
+    found = find_lr(ready_for(whole), whole.recipe, out=folder)
+    page = write_lr_curve(found, folder / "lr_find.html", title=f"Learning rate of {whole.recipe.model}")
+    if json_:
+        from dataclasses import asdict
+
+        print(json.dumps({**asdict(found), "folder": str(folder), "page": str(page)}, ensure_ascii=False))
+    else:
+        _print_lr(found, page)
+    if found.lr is None:
+        raise typer.Exit(1)
 
 
 @app.command("inspect")
@@ -453,8 +520,10 @@ def predict(
 # ---------------------------------------------------------------- from options to settings
 
 
-def _tables(plan: Path | None, settings: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The tables of a plan file with --set laid over them, and the axes of its [vary] table."""
+def _tables(
+    plan: Path | None, settings: Sequence[str] | None, preset: str | None = None
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The tables of a plan file, over those of a preset and under --set, and the axes of its [vary] table."""
     from scrimp.settings import read_toml
 
     tables = read_toml(plan) if plan else {}
@@ -468,6 +537,10 @@ def _tables(plan: Path | None, settings: Sequence[str] | None) -> tuple[dict[str
         if not (equals and dot and field):
             raise SettingError(f"--set {setting}: write it as TABLE.NAME=VALUE, for example recipe.epochs=5.")
         tables.setdefault(table, {})[field] = _value(value)
+    if preset:
+        from scrimp.training.recipes import settings_of
+
+        tables["recipe"] = {**settings_of(preset), **tables.get("recipe", {})}
     return tables, axes
 
 
@@ -509,12 +582,17 @@ _CLASSES = 20  # lines of a table of classes: the page has the rest
 _WIDE = 104  # columns that the whole table of a comparison needs
 
 
-def _conclude(chosen: Chosen, folder: Path, json_: bool) -> None:
+def _conclude(chosen: Chosen, folder: Path, json_: bool, found: Sequence[Effect] = ()) -> None:
     from scrimp.report import write_report
+    from scrimp.store import write_whole
     from scrimp.sweeping import keep_best
 
     keep_best(folder, chosen.best)
-    _print_chosen(chosen, write_report(chosen, folder / "report.html"), json_)
+    if found:
+        from scrimp.techniques import to_csv
+
+        write_whole(folder / "techniques.csv", to_csv(found).encode())
+    _print_chosen(chosen, write_report(chosen, folder / "report.html", effects=found), json_, found)
 
 
 def _seen(answer: Prediction) -> tuple[str, str]:
@@ -531,10 +609,27 @@ def _seen(answer: Prediction) -> tuple[str, str]:
     return "\n".join(names), "\n".join(f"{chance:.1%}" for chance in answer.probabilities.values())
 
 
-def _print_chosen(chosen: Chosen, report: Path | None, json_: bool) -> None:
+def _print_effects(found: Sequence[Effect]) -> None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from scrimp.techniques import FIGURES, by_technique
+
+    lines = by_technique(found)
+    wide = _console().width >= _WIDE
+    shown = [figure for figure in next(iter(lines.values()), {}) if wide or figure in ("val", "seconds")]
+    table = Table("technique", "added to", *(FIGURES[figure].title for figure in shown), "pairs", box=SIMPLE)
+    for (technique, added_to), figures in lines.items():
+        table.add_row(technique, added_to, *(figures[f].verdict for f in shown), figures["val"].pairs)
+    _print(table)
+
+
+def _print_chosen(chosen: Chosen, report: Path | None, json_: bool, found: Sequence[Effect] = ()) -> None:
     from scrimp.tradeoff import summary
 
     facts = summary(chosen) | {"report": str(report) if report else None}
+    if found:
+        facts["effects"] = [effect._asdict() for effect in found]
     if json_:
         print(json.dumps(facts, ensure_ascii=False))
         return
@@ -565,6 +660,8 @@ def _print_chosen(chosen: Chosen, report: Path | None, json_: bool) -> None:
     _print(table)
     if wide:
         _print(f"s, Wh and $ are of one run, ms of one image; {_UNKNOWN}: not measured.")
+    if found:
+        _print_effects(found)
     _print(chosen.verdict)
     _print(f"Model: {facts['best']}")
     if report:
@@ -618,6 +715,14 @@ def _print_inspection(found: Inspection, page: Path) -> None:
         _print("Nothing wrong was found.")
     for note in found.notes:
         _print(f"- {note}")
+    _print(f"Page: {page}")
+
+
+def _print_lr(found: LrFound, page: Path) -> None:
+    _print(found.note)
+    cost = found.cost
+    energy = f"{cost.wh:.3g} Wh by {cost.wh_source}" if cost.wh is not None else "energy not measured"
+    _print(f"{len(found.losses)} steps in {cost.seconds:,.1f} s, {energy}.")
     _print(f"Page: {page}")
 
 

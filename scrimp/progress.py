@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _shared: Progress | None = None
+_silent = False
+
+
+def be_silent() -> None:
+    """Shows no bars in this process from now on: the one that started it shows its own."""
+    global _silent
+    _silent = True
 
 
 @contextmanager
@@ -50,4 +57,4 @@ def _new_progress() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=_silent or not console.is_terminal)

@@ -8,18 +8,20 @@ import itertools
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from scrimp.batches import Prepared, prepare
-from scrimp.cost import Cost, Stopwatch
+from scrimp.cost import Cost, Stopwatch, warm_up_sensor
 from scrimp.errors import ScrimpError, SettingError
 from scrimp.images import Images, find_images
 from scrimp.images.kinds import SPLITS
 from scrimp.meter import Run, load_run, machine, measure, versions
 from scrimp.plan import Plan
-from scrimp.progress import bar
+from scrimp.progress import bar, be_silent
 from scrimp.scores import MEASURES
 from scrimp.store import write_whole
 from scrimp.subset import select
@@ -48,12 +50,16 @@ def vary(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Pla
     return plans
 
 
-def sweep(plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None = None) -> list[Run]:
+def sweep(
+    plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None = None, apart: bool = False
+) -> list[Run]:
     """Runs every plan, each in its own folder below `out`, and returns the runs in the order of the plans.
 
     A run that is already there is taken as it is; one that was cut off goes on from its last epoch; one that failed
     before is tried again. A run that fails is a result with its reason, and the sweep goes on. Ctrl-C ends the sweep:
     what has been done is returned. Writes `runs.csv`. Cost: the sum of its runs; images are packed once per size.
+    apart: each run in a process of its own, so that none finds memory or settings that another left behind; where
+    memory or the settings of the machine are compared. Takes some seconds more a run, which are on no bill.
     Raises `SettingError` for plans of several tasks, whose runs could not be compared.
     """
     tasks = dict.fromkeys(plan.images.task for plan in plans)
@@ -64,7 +70,7 @@ def sweep(plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None 
     runs: list[Run] = []
     with bar("sweep", len(plans)) as advance:
         for plan in plans:
-            run = _finished(out / plan.name, plan) or _run(plan, out / plan.name, shelf, usd_per_hour)
+            run = _finished(out / plan.name, plan) or _run(plan, out / plan.name, shelf, usd_per_hour, apart)
             runs.append(run)
             advance(1, plan.name)
             if run.status == "interrupted":
@@ -75,7 +81,12 @@ def sweep(plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None 
 
 def run_plan(plan: Plan, out: str | Path, *, usd_per_hour: float | None = None) -> Run:
     """One plan from its images to its measured result, in the folder `out`."""
-    return _train_and_measure(_Shelf().ready(plan), plan, Path(out), usd_per_hour)
+    return _train_and_measure(ready_for(plan), plan, Path(out), usd_per_hour)
+
+
+def ready_for(plan: Plan) -> Prepared:
+    """The images of a plan: found, selected and prepared as it says."""
+    return _Shelf().ready(plan)
 
 
 def keep_best(out: str | Path, run: Run) -> Path:
@@ -108,7 +119,7 @@ def to_csv(runs: Sequence[Run]) -> str:
         recipe, test = run.plan.recipe, run.test
         row = [run.plan.name, recipe.model, run.plan.preparation.image_px, recipe.seed, run.status, run.reason]
         row += [run.val and run.val.merit, test and test.merit]
-        row += [*(getattr(test, field, None) for field in measure.others), len(run.history)]
+        row += [*(getattr(test, field, None) for field in measure.others), run.history[-1].epoch if run.history else 0]
         row += [run.cost.seconds, run.cost.cpu_seconds, run.cost.wh, run.cost.usd]
         row += [run.size and run.size.mb, run.speed and run.speed.ms_per_image]
         writer.writerow(row)
@@ -142,14 +153,33 @@ def _finished(folder: Path, plan: Plan) -> Run | None:
     return run if run.plan == plan and run.status in _DONE else None
 
 
-def _run(plan: Plan, folder: Path, shelf: _Shelf, usd_per_hour: float | None) -> Run:
+def _run(plan: Plan, folder: Path, shelf: _Shelf, usd_per_hour: float | None, apart: bool) -> Run:
     with Stopwatch() as watch:
         ready = shelf.ready(plan)  # bad images concern every run: let that end the sweep
         try:
-            return _train_and_measure(ready, plan, folder, usd_per_hour)
+            return (_run_apart if apart else _train_and_measure)(ready, plan, folder, usd_per_hour)
         except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
             reason = str(error) or type(error).__name__
     return failed_run(plan, ready, reason, watch.cost.priced(usd_per_hour)).save(folder)
+
+
+def _run_apart(ready: Prepared, plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
+    """In a new process, which finds the images in the cache, for they are `ready` here."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        run = process.submit(_run_alone, plan, folder, usd_per_hour)
+        try:
+            return run.result()
+        except KeyboardInterrupt:  # which reached the process too: it ends its run
+            return run.result()
+
+
+def _run_alone(plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
+    be_silent()
+    warm_up_sensor()
+    try:
+        return run_plan(plan, folder, usd_per_hour=usd_per_hour)
+    except ScrimpError as error:
+        raise ScrimpError(str(error)) from None  # of which some cannot be sent from one process to another
 
 
 def _train_and_measure(ready: Prepared, plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:

@@ -6,7 +6,7 @@ Everything is chosen on val; test figures only ride along to be shown. No other 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from statistics import fmean, stdev
@@ -95,7 +95,7 @@ class Candidate:
     @property
     def epochs(self) -> Spread | None:
         """Epochs that were trained, which may be fewer than asked for; None without a history."""
-        return self.spread(lambda run: len(run.history) or None)
+        return self.spread(lambda run: run.history[-1].epoch if run.history else None)
 
     @property
     def epoch_seconds(self) -> Spread | None:
@@ -195,9 +195,16 @@ class Chosen:
         return tuple(said - true for true, said in zip(scores.truth, scores.predicted, strict=True))
 
 
-def compare(runs: Iterable[Run], *, story: Sequence[str] = (), bill: Cost | None = None) -> Chosen:
+def compare(
+    runs: Iterable[Run],
+    *,
+    names: Mapping[str, str] | None = None,
+    story: Sequence[str] = (),
+    bill: Cost | None = None,
+) -> Chosen:
     """Puts repetitions together and finds the front and the winner, by the task's measure on val.
 
+    names: what to call the candidates, by `Plan.variant`; by default model, size and whatever else tells them apart.
     bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
     Raises `SettingError` when no run was scored on val, or when the runs are of different tasks or classes.
     """
@@ -211,8 +218,9 @@ def compare(runs: Iterable[Run], *, story: Sequence[str] = (), bill: Cost | None
     groups: dict[str, list[Run]] = {}
     for run in usable:
         groups.setdefault(run.plan.variant, []).append(run)
+    names = names or dict(zip(groups, _names(groups), strict=True))
     candidates = sorted(
-        (_candidate(name, group) for name, group in zip(_names(groups), groups.values(), strict=True)),
+        (_candidate(names[variant], group) for variant, group in groups.items()),
         key=lambda c: -c.val.mean,
     )
     winner = candidates[0]

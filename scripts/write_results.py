@@ -180,6 +180,42 @@ def resizing() -> str:
     )
 
 
+def techniques() -> str:
+    """What each technique bought, added to a plain base and to all others."""
+    found = results("techniques")
+    lines: list[str] = []
+    for study, told in found["summary"].items():
+        first = next(iter(next(iter(told.values())).values()))
+        shown = {figure: words for figure, words in TECHNIQUE_FIGURES.items() if figure in first}
+        lines += [f"**{STUDY_NAMES[study]}** (`studies/{study}.toml`)", ""]
+        lines.append(f"| technique | added to | {' | '.join(shown.values())} | pairs |")
+        lines.append("|---|---|" + "---|" * (len(shown) + 1))
+        for technique, ways in told.items():
+            for added_to, figures in ways.items():
+                cells = " | ".join(figures[figure]["verdict"] for figure in shown)
+                pairs = f"{figures['val']['n']} of {figures['val']['seeds']}"
+                lines.append(f"| `{technique}` | {added_to} | {cells} | {pairs} |")
+        lines.append("")
+    return "\n".join(
+        [*lines, f"{where(found)}. Raw figures:", "[techniques.json](../benchmarks/results/techniques.json)."]
+    )
+
+
+TECHNIQUE_FIGURES = {
+    "val": "val",
+    "test": "test",
+    "seconds": "training time",
+    "wh": "energy",
+    "memory": "peak memory",
+    "gpu_memory": "GPU memory",
+    "ms": "time per image",
+}
+
+STUDY_NAMES = {
+    "techniques": "From scratch: a small network, 2,000 images of CIFAR-10",
+    "techniques_pretrained": "From published weights: mobilenet_v2, 1,000 images of CIFAR-10 at 64 px",
+}
+
 REMOTE_WAYS = {
     "folder": "from the folder, no server",
     "copy": "`copy`",

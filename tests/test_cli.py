@@ -14,6 +14,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from PIL import Image
 
 import scrimp.cost
 from scrimp import cli
@@ -311,6 +312,61 @@ def test_a_saved_plan_repeats_the_run(run: Command, photos: Path) -> None:
     assert again["plan"] == first["plan"]
     assert again["history"][0]["val_loss"] == first["history"][0]["val_loss"]
     assert again["test"] == first["test"]
+
+
+def test_a_preset_is_under_what_is_given(run: Command, photos: Path) -> None:
+    tiny = ("--model", "simple_cnn", "--from-scratch", "--image-size", "16")
+    recipe = run("train", photos, *tiny, "--recipe", "plain", "--epochs", "1", "--lr", "0.01", "--json").json["plan"][
+        "recipe"
+    ]
+    assert (recipe["optimiser"], recipe["augment"], recipe["schedule"]) == ("adam", "none", "constant")
+    assert (recipe["epochs"], recipe["lr"], recipe["pretrained"]) == (1, 0.01, False)
+    assert_refused(run("train", photos, *tiny, "--recipe", "frugle"), "No recipe called 'frugle'", "'frugal'")
+
+
+def test_a_learning_rate_is_a_number_or_auto(run: Command, photos: Path) -> None:
+    asked = ("train", photos, "--model", "simple_cnn", *TINY, "--batch-size", "8")
+    assert run(*asked, "--lr", "auto", "--json").json["plan"]["recipe"]["lr"] == "auto"
+    assert_refused(run(*asked, "--lr", "fast"), "'auto'", "'fast'")
+
+
+def test_lr_find(run: Command, here: Path, photos: Path) -> None:
+    asked = ("lr-find", photos, "--model", "ultralight", "--from-scratch", "--image-size", "16", "--batch-size", "8")
+    answer = run(*asked, "--json")
+    facts = answer.json
+    assert answer.code == 0
+    assert 1e-5 < facts["lr"] < 1
+    assert {facts["steepest"], facts["valley"]} <= set(facts["lrs"])
+    assert facts["cost"]["wh"] > 0
+    assert facts["folder"] == "runs/photos/lr-find"
+    kept = json.loads((here / "runs/photos/lr-find/lr_find.json").read_text())
+    assert kept == {name: value for name, value in facts.items() if name not in ("folder", "page")}
+    assert "plotly.js v" in (here / facts["page"]).read_text()
+
+    shown = run(*asked, "-o", "there")
+    assert shown.code == 0
+    assert facts["note"] in shown.out, "the same seed finds the same"
+    assert "by a counter" in shown.out
+    assert {path.name for path in (here / "there").iterdir()} == {"lr_find.json", "lr_find.html"}
+
+
+def test_lr_find_says_where_there_is_none(run: Command, here: Path) -> None:
+    for name in ("this", "that"):
+        (here / "grey" / name).mkdir(parents=True)
+        for number in range(30):
+            Image.new("RGB", (16, 16), (120, 120, 120)).save(here / "grey" / name / f"{number}.png")
+    answer = run("lr-find", "grey", "--model", "simple_cnn", "--image-size", "16", "--json")
+    assert answer.code == 1
+    assert answer.json["lr"] is None
+    assert answer.json["note"].startswith("No clear descent")
+    assert (here / "runs/grey/lr-find/lr_find.html").is_file()
+
+
+def test_lr_find_wants_one_plan(run: Command, here: Path) -> None:
+    (here / "plan.toml").write_text('[images]\nsource = "digits"\n[vary]\n"recipe.model" = ["vgg8", "ultralight"]\n')
+    assert_refused(run("lr-find", "--plan", "plan.toml"), "plan.toml", "recipe.model", "scrimp sweep")
+    assert_refused(run("lr-find", "--model", "ultralight"), "No images are named")
+    assert_refused(run("lr-find", "digits"), "recipe")
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ ROOMS = [
     "meter",
     "tradeoff",
     "sweeping",
+    "techniques",
     "fitting",
     "report",
     "explain",

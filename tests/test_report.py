@@ -21,6 +21,7 @@ from scrimp.errors import StorageError
 from scrimp.meter import Run
 from scrimp.plan import Plan
 from scrimp.report import figures, page, words, write_report
+from scrimp.report.html import inline_json
 from scrimp.settings import to_toml
 from scrimp.tradeoff import AXES, Chosen, compare
 
@@ -87,7 +88,7 @@ def report(runs: list[Run], folder: Path, **options: Any) -> Page:
 def _light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves plotly's 5 MB out of the pages, for speed, except where a test asks for the real thing."""
     if "real_plotly" not in request.fixturenames:
-        monkeypatch.setattr(page, "_plotly", lambda: Markup("/* plotly */"))
+        monkeypatch.setattr(page, "plotly", lambda: Markup("/* plotly */"))
 
 
 @pytest.fixture
@@ -337,7 +338,8 @@ def plain_colours(value: Any) -> Any:
 
 def test_every_chart_is_one_that_plotly_knows(three: list[Run]) -> None:
     charts = figures.charts(compare(three))
-    assert set(charts) == {*(f"front-{axis}" for axis in AXES), "curves-epochs", "curves-seconds", "confusion"}
+    fronts = {f"front-{axis}" for axis in AXES}
+    assert set(charts) == fronts | {"curves-epochs", "curves-seconds", "schedule", "confusion"}
     for chart in charts.values():
         go.Figure(plain_colours(chart))  # refuses an unknown property or value
 
@@ -471,7 +473,7 @@ def test_text_from_data_stays_text(tmp_path: Path) -> None:
 
 
 def test_inline_json_cannot_end_its_script() -> None:
-    written = page._inline_json({"a": [*EVIL, "<!--", "\u2028"]})
+    written = inline_json({"a": [*EVIL, "<!--", "\u2028"]})
     assert "<" not in written
     assert "\u2028" not in written
     assert json.loads(written) == {"a": [*EVIL, "<!--", "\u2028"]}

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -159,13 +160,12 @@ def _finish(
         one.result()
     pixels = torch.from_numpy(out).permute(0, 3, 1, 2)
     labels = torch.from_numpy(ready.images.labels[part])
-    if changes:
+    if device is not None and device.type == "cuda":
+        pixels, labels = memory.send(pixels, device), memory.send(labels.pin_memory(), device)
+    for change in changes:
         assert order is not None
-        for change in changes:
-            pixels = change(pixels, order)
-    if device is None or device.type != "cuda":
-        return Batch(pixels, labels, part)
-    return Batch(memory.send(pixels, device), labels.to(device, non_blocking=True), part)
+        pixels = change(pixels, order)
+    return Batch(pixels, labels, part)
 
 
 class _Memory:
@@ -175,7 +175,6 @@ class _Memory:
         self._shape, self._pinned = shape, pinned
         self._kept: list[Pixels] = []
         self._sending: deque[tuple[Any, Tensor]] = deque()
-        self._stream: Any = None
 
     def take(self) -> Pixels:
         """An array of the shape, with anything in it."""
@@ -185,21 +184,30 @@ class _Memory:
             self._sending.popleft()
         for index in range(len(self._kept)):
             if sys.getrefcount(self._kept[index]) == 2:  # the list's and the one being asked about
+                # Whoever is given a part of it must be given its beginning: PyTorch knows pinned memory by that.
                 return self._kept[index]
         fresh = torch.empty(self._shape, dtype=torch.uint8, pin_memory=self._pinned).numpy()
         self._kept.append(fresh)
         return fresh
 
-    def send(self, pixels: Tensor, device: torch.device) -> Tensor:
+    def send(self, pinned: Tensor, device: torch.device) -> Tensor:
         """A copy on the GPU, made while the GPU computes; whoever computes with it waits for it."""
         import torch
 
-        self._stream = self._stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(self._stream):
-            there = pixels.to(device, non_blocking=True)
+        stream = _copying_stream(device)
+        with torch.cuda.stream(stream):
+            there = pinned.to(device, non_blocking=True)
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            done.record(self._stream)
+            done.record(stream)
         torch.cuda.current_stream(device).wait_event(done)
         there.record_stream(torch.cuda.current_stream(device))
-        self._sending.append((done, pixels))
+        self._sending.append((done, pinned))
         return there
+
+
+@cache
+def _copying_stream(device: torch.device) -> Any:
+    """One for all epochs: memory on the GPU is kept for each stream by itself."""
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

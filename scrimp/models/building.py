@@ -26,6 +26,8 @@ def build(
     pretrained: bool = True,
     weights: str | Path | None = None,
     seed: int = 0,
+    dropout: float | None = None,
+    drop_path: float = 0.0,
 ) -> Classifier:
     """Build a classifier, on the CPU.
 
@@ -37,12 +39,15 @@ def build(
             they have as many classes.
         weights: a file to start from instead (.safetensors or a PyTorch state dict); `load_notes` tells
             what does not fit.
+        dropout: part of the features that is dropped before the head while learning; None leaves what the model has.
+        drop_path: chance that the deepest residual is dropped while learning (stochastic depth, arXiv 1603.09382),
+            shallower ones less.
         seed: decides all that is not loaded; the same seed gives the same numbers, and PyTorch's own random
             state is left as it was.
 
     Raises:
         UnknownName: neither table nor timm has the name.
-        SettingError: `image_px` is too small for the model, or `classes` below 1.
+        SettingError: `image_px` is too small for the model, `classes` below 1, or it has no residuals to drop.
         WeightsError: the weights cannot be had, or do not fit.
 
     Example:
@@ -57,9 +62,13 @@ def build(
         # The CPU's generator alone: torch.manual_seed would disturb those of the accelerators.
         torch.default_generator.manual_seed(seed)
         if card is None or card.source == "timm":
-            classifier = _from_timm(name, card, classes, image_px, wants_published)
+            classifier = _from_timm(name, card, classes, image_px, wants_published, drop_path)
         else:
             classifier = _from_code(card, classes, image_px, wants_published)
+    if dropout is not None:
+        _set_dropout(classifier, dropout)
+    if drop_path:
+        _set_drop_path(classifier, drop_path)
     if weights is not None:
         classifier.load_notes = fit_weights(classifier, read_weights(Path(weights)), f"'{weights}'")
         classifier.start = f"weights {weights}"
@@ -113,11 +122,13 @@ def _plain_body(card: ModelCard, classes: int, image_px: int) -> nn.Module:
     return body
 
 
-def _from_timm(name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool) -> Classifier:
+def _from_timm(
+    name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool, drop_path: float
+) -> Classifier:
     timm_name = str(card.weights).split("/")[1] if card else name.removeprefix(_TIMM)
     published = _published_by_timm(timm_name)
     file = timm_file(name, published) if pretrained and published else None
-    body = _timm_body(name, timm_name, classes, image_px, file)
+    body = _timm_body(name, timm_name, classes, image_px, file, drop_path)
     config = body.pretrained_cfg
     classifier = Classifier(
         body,
@@ -142,12 +153,13 @@ def _published_by_timm(timm_name: str) -> str | None:
     return f"{config.hf_hub_id}/{config.hf_hub_filename or 'model.safetensors'}"
 
 
-def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Path | None) -> Any:
+def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Path | None, drop_path: float) -> Any:
     import timm
     from timm.models import get_pretrained_cfg
 
     config: Any = get_pretrained_cfg(timm_name)
-    sizes: dict[str, Any] = {"img_size": image_px} if config and config.fixed_input_size else {}
+    more: dict[str, Any] = {"img_size": image_px} if config and config.fixed_input_size else {}
+    more |= {"drop_path_rate": drop_path} if drop_path else {}
     try:
         return timm.create_model(
             timm_name,
@@ -155,12 +167,35 @@ def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Pat
             # The file itself, so that weights at hand are used without a question to the hub.
             pretrained_cfg_overlay={"file": str(file)} if file is not None else None,
             num_classes=classes,
-            **sizes,
+            **more,
         )
     except (TypeError, ValueError, AssertionError) as error:  # how timm's models refuse an image size
         raise SettingError(f"{name} cannot be built for image_px={image_px}: {error}.") from error
     except (RuntimeError, KeyError, OSError) as error:
         raise WeightsError(f"The weights '{file}' cannot be loaded into {name}: {error}.") from error
+
+
+def _set_dropout(classifier: Classifier, chance: float) -> None:
+    """In the dropouts that the model has; one that has none drops what its head is given."""
+    own = [module for module in classifier.modules() if isinstance(module, nn.Dropout)]
+    for module in own:
+        module.p = chance
+    if not own:
+        drop = nn.functional.dropout
+        classifier.head.register_forward_pre_hook(lambda head, inputs: drop(inputs[0], chance, head.training))
+
+
+def _set_drop_path(classifier: Classifier, chance: float) -> None:
+    """Torchvision's models have the rates of ImageNet built in, which are scaled; timm's were built with theirs."""
+    from timm.layers.drop import DropPath
+    from torchvision.ops import StochasticDepth
+
+    own = [module for module in classifier.modules() if isinstance(module, StochasticDepth)]
+    deepest = max((module.p for module in own), default=0.0)
+    for module in own:
+        module.p *= chance / deepest
+    if not deepest and not any(isinstance(module, DropPath) for module in classifier.modules()):
+        raise SettingError(f"drop_path={chance}: {classifier.name} has no residuals that can be dropped.")
 
 
 def _head_path(name: str, body: Any) -> str:

@@ -22,6 +22,7 @@ class Classifier(nn.Module):
         head_path: where the final layer is inside the body, such as "classifier.3".
         start: where the initial weights came from, in a few words.
         load_notes: what of a weights file did not fit, a sentence each.
+        flips: in eval mode it answers with the mean over an image and its mirror image, at twice the time.
     """
 
     mean: Tensor
@@ -46,6 +47,7 @@ class Classifier(nn.Module):
         self.name = name
         self.start = start
         self.load_notes = load_notes
+        self.flips = False
         self.head_path = head
         # On the scale of the pixels, and saved with the weights, which are worth nothing without them.
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1) * 255)
@@ -61,7 +63,10 @@ class Classifier(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits (n, classes) of pixels (n, 3, h, w), uint8 or floats from 0 to 255; with units, targets (n, 1)."""
-        logits: Tensor = self.body((pixels.to(self.mean.dtype) - self.mean) / self.std)
+        normalised = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        logits: Tensor = self.body(normalised)
+        if self.flips and not self.training:
+            logits = (logits + self.body(normalised.flip(3))) / 2
         if self.target_mean is None or self.target_sd is None:
             return logits
         return logits.float() * self.target_sd + self.target_mean

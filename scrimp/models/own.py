@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from scrimp.models.fast_cnn import fast_cnn
+
 
 def vgg8(classes: int, image_px: int) -> nn.Module:
     """Six plain 3x3 convolutions, pooled after each pair, then 128 dense units; drawn for 32-pixel images.
@@ -97,5 +99,6 @@ OWN: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg8": vgg8,
     "simple_cnn": simple_cnn,
     "ultralight": ultralight,
+    "fast_cnn": fast_cnn,
 }
 """Our models by name; each takes the number of classes and the image size."""

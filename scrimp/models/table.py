@@ -245,6 +245,14 @@ _CARDS = (
         min_px=8,
         note="under 100,000 parameters with 10 classes: good from scratch, quick on a CPU",
     ),
+    ModelCard(
+        name="fast_cnn",
+        source="scrimp",
+        parameters=2_226_944,
+        head="head",
+        min_px=16,
+        note="from scratch on small images: the most accurate for its time",
+    ),
 )
 
 MODELS: dict[str, ModelCard] = {card.name: card for card in _CARDS}

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scrimp.meter import Run
 from scrimp.report import words
 from scrimp.scores import Measure, RegressScores, Scores
 from scrimp.tradeoff import AXES, Axis, Candidate, Chosen, Spread, learning_seconds
+from scrimp.training.schedules import lr_at
+
+if TYPE_CHECKING:
+    from scrimp.training import LrFound
 
 Figure = dict[str, Any]
 
@@ -35,17 +39,20 @@ LARGEST_MATRIX = 150
 
 WORST = 60
 
+_POINTS = 100  # of a curve that is computed
+
 
 def charts(chosen: Chosen) -> dict[str, Figure]:
     """Every chart of the page by name.
 
-    `front-<axis>`, `curves-epochs`, `curves-seconds`; then `confusion` for classes, `predictions` and `residuals` for
-    targets.
+    `front-<axis>`, `curves-epochs`, `curves-seconds`, `schedule`; then `confusion` for classes, `predictions` and
+    `residuals` for targets.
     """
     figures = {f"front-{axis}": front(chosen, axis) for axis in known_axes(chosen)}
     if any(run.history for candidate in chosen.candidates for run in candidate.runs):
         figures["curves-epochs"] = curves(chosen, "epoch", lambda run: [e.epoch for e in run.history])
         figures["curves-seconds"] = curves(chosen, "seconds of training", learning_seconds)
+        figures["schedule"] = schedule(chosen)
     _, scores = chosen.reported
     if isinstance(scores, Scores):
         figures["confusion"] = confusion(chosen)
@@ -203,7 +210,7 @@ def curves(chosen: Chosen, title: str, read: Callable[[Run], Sequence[float]]) -
         runs = [run for run in candidate.runs if run.history]
         for place, run in enumerate(runs):
             style = {"legendgroup": str(rank), "legendrank": rank + 1, "x": list(read(run))}
-            if run.history[0].train_score is not None:
+            if run.history[-1].train_score is not None:
                 data.append({**style, **_train_line(rank, run)})
             name = f"{rank + 1}. {_text(words.clipped(candidate.name, 40))}"
             shown = place == 0 and rank < COLOURS
@@ -213,6 +220,32 @@ def curves(chosen: Chosen, title: str, read: Callable[[Run], Sequence[float]]) -
     figure["layout"]["xaxis"]["rangemode"] = "tozero"
     if max(max(trace["x"]) for trace in data) <= 12:
         figure["layout"]["xaxis"]["dtick"] = 1  # there is no half epoch
+    return figure
+
+
+def schedule(chosen: Chosen) -> Figure:
+    """How the learning rate moved, of each candidate's best run, over the part of the run that was behind."""
+    data = []
+    for rank, candidate in enumerate(chosen.candidates[:COLOURS]):
+        recipe, history = candidate.best_run.plan.recipe, candidate.best_run.history
+        if not history or not history[-1].epoch:
+            continue  # nothing but the head was solved for
+        parts = [n / _POINTS for n in range(_POINTS + 1)]
+        peak, found = (1.0, " (auto: parts of the highest)") if recipe.lr == "auto" else (recipe.lr, "")
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"{rank + 1}. {_text(words.clipped(candidate.name, 40))}{found}",
+                "x": parts,
+                "y": [lr_at(part, recipe, peak) for part in parts],
+                "line": {"color": colour(rank), "width": 1.8},
+                "hovertemplate": "%{fullData.name}<br>%{x:.0%} of the run: %{y:.2~g}<extra></extra>",
+            }
+        )
+    figure = _figure(data, "part of the run", "learning rate")
+    figure["layout"]["xaxis"]["tickformat"] = ".0%"
+    figure["layout"]["yaxis"]["rangemode"] = "tozero"
     return figure
 
 
@@ -351,6 +384,56 @@ def residuals(chosen: Chosen) -> Figure:
     figure = _figure([bars], "predicted − true", "images")
     figure["layout"]["xaxis"] |= {"zeroline": True, "zerolinecolor": "var(--muted)", "zerolinewidth": 2}
     return figure
+
+
+# ---------------------------------------------------------------- the search for a learning rate
+
+
+def lr_curve(found: LrFound) -> Figure:
+    """The loss of each step of a range test and its average, with the learning rates that they suggest."""
+    lowest = min(found.smoothed, default=0.0)
+    data: list[Figure] = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "loss of one step",
+            "x": list(found.lrs),
+            "y": list(found.losses),
+            "marker": {"color": "var(--rest)", "size": 5},
+            "hovertemplate": "%{x:.2~g}: loss %{y:.3f}<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "smoothed",
+            "x": list(found.lrs),
+            "y": list(found.smoothed),
+            "line": {"color": colour(0), "width": 2.5},
+            "hovertemplate": "%{x:.2~g}: smoothed loss %{y:.3f}<extra></extra>",
+        },
+    ]
+    for rank, (name, lr) in enumerate((("steepest", found.steepest), ("valley", found.valley)), 1):
+        if lr is not None:
+            data.append(_suggestion(f"{name}: {lr:.2g}", lr, found, colour(rank)))
+    figure = _figure(data, "learning rate (logarithmic)", "training loss")
+    figure["layout"]["xaxis"] |= {"type": "log", "exponentformat": "power", "dtick": 1}
+    if found.lr is not None:  # where it diverges, the loss leaves the chart
+        above = (found.smoothed[0] - lowest) / 2
+        figure["layout"]["yaxis"]["range"] = [lowest - above / 5, found.smoothed[0] + above]
+    return figure
+
+
+def _suggestion(name: str, lr: float, found: LrFound, ink: str) -> Figure:
+    """A marker on the smoothed curve."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [lr],
+        "y": [found.smoothed[found.lrs.index(lr)]],
+        "marker": {"color": ink, "size": 14, "line": {"width": 1.5, "color": "var(--card)"}},
+        "hovertemplate": "%{fullData.name}<extra></extra>",
+    }
 
 
 # ---------------------------------------------------------------- what all charts share

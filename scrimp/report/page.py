@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from scrimp.meter import SHEET_ROWS, Run
 from scrimp.report import figures, tables, words
-from scrimp.report.html import Tile, asset, render
+from scrimp.report.html import Tile, asset, inline_json, plotly, render
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
+from scrimp.techniques import Effect
 from scrimp.tradeoff import AXES, Candidate, Chosen, ClassScore, Mistake, Spread
 
 _LISTED = 1_000  # lines of a fold-out list: beyond, a browser slows down and nobody reads
 _MISTAKES = 15
 
 
-def write_report(chosen: Chosen, path: str | Path, *, title: str | None = None) -> Path:
+def write_report(chosen: Chosen, path: str | Path, *, title: str | None = None, effects: Sequence[Effect] = ()) -> Path:
     """Writes one self-contained HTML file that shows a comparison, and returns where it is.
 
     The file needs no network and no other file; it appears whole or not at all. title: its heading; by default the
-    name of the data. Costs under a second and about 5 MB of disk, most of it the chart library.
-    Raises `StorageError` when the file cannot be written.
+    name of the data. effects: what techniques bought, where that was asked. Costs under a second and about 5 MB of
+    disk, most of it the chart library. Raises `StorageError` when the file cannot be written.
     """
     path = Path(path)
-    write_whole(path, _page(chosen, title).encode())
+    write_whole(path, _page(chosen, title, effects).encode())
     return path
 
 
-def _page(chosen: Chosen, title: str | None) -> str:
+def _page(chosen: Chosen, title: str | None, effects: Sequence[Effect]) -> str:
     charts = figures.charts(chosen)
     return render(
         "page.html.j2",
@@ -54,8 +54,9 @@ def _page(chosen: Chosen, title: str | None) -> str:
         versions=_variants([run.versions for run in _runs(chosen)]),
         axes={axis: AXES[axis].title for axis in figures.known_axes(chosen)},
         charts=charts,
-        figures_json=_inline_json(charts),
+        figures_json=inline_json(charts),
         tables=tables.tables(chosen),
+        techniques=tables.techniques(effects),
         classes=_Classes.of(chosen),
         examples=_examples(chosen),
         example_classes=chosen.best.classes[:SHEET_ROWS],
@@ -64,7 +65,7 @@ def _page(chosen: Chosen, title: str | None) -> str:
         serve=f"scrimp serve {shlex.quote(chosen.best.folder or 'FOLDER')}",
         css=asset("page.css"),
         js=asset("page.js"),
-        plotly=_plotly(),
+        plotly=plotly(),
     )
 
 
@@ -211,26 +212,3 @@ def _examples(chosen: Chosen) -> str | None:
 
 def _runs(chosen: Chosen) -> list[Run]:
     return [run for candidate in chosen.candidates for run in candidate.runs] + list(chosen.failed)
-
-
-# ---------------------------------------------------------------- what goes into the page as it is
-
-
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
-
-
-def _inline_json(value: Any) -> Markup:
-    """JSON that cannot end its script element, whatever the data are called; what is no number becomes null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,8 +9,9 @@ from scrimp.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from scrimp.training.loop import Trained, train
+    from scrimp.training.lr_finding import LrFound, find_lr
 
-__all__ = ["Epoch", "Recipe", "Trained", "train"]
+__all__ = ["Epoch", "LrFound", "Recipe", "Trained", "find_lr", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from scrimp.training import loop
 
         return getattr(loop, name)
+    if name in ("LrFound", "find_lr"):
+        from scrimp.training import lr_finding
+
+        return getattr(lr_finding, name)
     raise AttributeError(f"module 'scrimp.training' has no attribute '{name}'")

@@ -26,6 +26,10 @@ class Checkpoint:
     best: Weights
     best_epoch: int
     optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    average: dict[str, Any]
+    losses: torch.Tensor | None
+    peak: float
     cost: Cost
 
 

@@ -21,18 +21,26 @@ _BATCH = 64
 def loss_of(
     outputs: Tensor, labels: Tensor, task: Task, *, label_smoothing: float = 0.0, sd: Tensor | None = None
 ) -> Tensor:
-    """The mean loss of outputs (n, outputs) for labels as `Images` holds them.
+    """The mean of `losses_of`."""
+    return losses_of(outputs, labels, task, label_smoothing=label_smoothing, sd=sd).mean()
+
+
+def losses_of(
+    outputs: Tensor, labels: Tensor, task: Task, *, label_smoothing: float = 0.0, sd: Tensor | None = None
+) -> Tensor:
+    """The loss (n,) of outputs (n, outputs) for labels as `Images` holds them, or blends of them as `mixed` makes.
 
     Cross-entropy for a class; binary cross-entropy of every label's own yes or no; for a target the squared error in
     units of `sd`, that of the training targets: what R² and the root mean squared error reward, and about 1 at the
     start whatever the unit, so that the same learning rates do.
     """
     if task == "multilabel":
-        return nn.functional.binary_cross_entropy_with_logits(outputs.float(), labels.float())
+        return nn.functional.binary_cross_entropy_with_logits(outputs.float(), labels.float(), reduction="none").mean(1)
     if task == "regress":
         assert sd is not None
-        return (((outputs[:, 0] - labels) / sd) ** 2).mean()
-    return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
+        squared: Tensor = ((outputs[:, 0] - labels) / sd) ** 2
+        return squared
+    return nn.functional.cross_entropy(outputs, labels, label_smoothing=label_smoothing, reduction="none")
 
 
 def give_units(model: Classifier, ready: Prepared) -> None:

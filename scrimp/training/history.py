@@ -13,18 +13,18 @@ from scrimp.scores import MEASURES
 
 
 class Epoch(BaseModel):
-    """One pass over the training images, counted from 1.
+    """One pass over the training images, counted from 1; 0 is before the first, with a head solved for.
 
     Losses are means over the images: cross-entropy in nats for classes and, over the labels too, for labels; squared
     error in variances of the training targets for targets. Scores are the task's measure (see `scrimp.scores`), the
-    training one as seen while learning (augmented, with the weights of each moment), None where it is not computed.
+    training ones as seen while learning (augmented, with the weights of each moment), None where not computed.
     seconds: training and validation; lr: at the end of the epoch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int
-    train_loss: float
+    train_loss: float | None
     train_score: float | None = Field(validation_alias=AliasChoices("train_score", "train_accuracy"))
     val_loss: float
     val_score: float = Field(validation_alias=AliasChoices("val_score", "val_accuracy"))

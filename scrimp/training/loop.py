@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom: `train` sets the stage, `_epochs` plays."""
+"""The training loop, to be read from top to bottom: `train` begins and ends a run, `_epochs` is the loop."""
 
 from __future__ import annotations
 
@@ -10,28 +10,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn, optim
+from torch import Generator, Tensor, nn
 
-from scrimp.augment import Augmentation, augmentations
-from scrimp.batches import Prepared, batches
+from scrimp.batches import Batch, Prepared, batches
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
-from scrimp.errors import ImageError, SettingError, TrainingError
-from scrimp.models import Classifier, build
+from scrimp.errors import TrainingError
+from scrimp.models import Classifier
 from scrimp.models.saved import save_model
 from scrimp.progress import bar
-from scrimp.scores import MEASURES, unscorable
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.training import checkpoint, hardware
+from scrimp.training.averaging import reestimate_batch_norm
 from scrimp.training.checkpoint import Checkpoint, Weights
-from scrimp.training.evaluate import give_units, loss_and_merit, loss_of, predict, seconds_to_predict
+from scrimp.training.evaluate import loss_and_merit, losses_of, predict
 from scrimp.training.history import Epoch, to_csv
-from scrimp.training.optimiser import lr_at, optimiser_for, set_lr
+from scrimp.training.mixing import mixed
+from scrimp.training.optimiser import set_mode, set_rates
 from scrimp.training.recipe import Recipe
+from scrimp.training.resizing import px_at, resized
+from scrimp.training.schedules import lr_at, momentum_at
+from scrimp.training.sharpness import climbed
+from scrimp.training.skipping import keep
+from scrimp.training.stage import Stage, build_model, check, learning_mode, set_stage, thaw
+from scrimp.training.stopping import why_stop
+from scrimp.training.teaching import teacher_loss
 
 Status = Literal["finished", "stopped early", "out of time", "interrupted", "failed"]
 _LOOK_EVERY = 20  # steps between looks at the loss, each of which waits for a GPU to catch up
+_AVERAGE_FROM = 0.75  # of a run: where the plain mean of the weights begins
+_TO_REESTIMATE = 1024  # images that batch norm's statistics are estimated from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,31 +81,29 @@ def train(
     a recipe that does not suit the task, `ImageError` for targets or labels that leave nothing to learn or to score.
     Cost: about three forward passes per image and epoch, and one per validation image.
     """
-    _check(ready, recipe)
+    check(ready, recipe)
     asked = f"{to_toml(recipe)}\n{ready.images.fingerprint}\n{ready.image_px}"
     folder = Path(out) if out else _default_folder(recipe, ready.image_px, asked)
     device = hardware.best_device()
     hardware.reset_peak_memory(device)
-    notes = [hardware.keep_freed_memory()]
+    notes = [hardware.keep_freed_memory()] if recipe.keep_memory else []
     with Stopwatch(shared_sensor()) as watch, torch.random.fork_rng():
-        model = model or _build(recipe, ready)
+        model = model or build_model(ready, recipe)
         notes += model.load_notes
-        play = _set_stage(ready, recipe, model, device, watch, notes)
         resumable = recipe.max_seconds is None
         done = (checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked)
         if done.history:
-            notes.append(f"Went on after epoch {len(done.history)}, where an earlier start had been cut off.")
-            play.model.load_state_dict(done.model)
-            play.optimiser.load_state_dict(done.optimiser)
+            notes.append(f"Went on after epoch {done.history[-1].epoch}, where an earlier start had been cut off.")
+        stage = set_stage(ready, recipe, model, done, watch, notes)
         try:
-            status, reason = _epochs(play, done, lambda: _keep(play, done, folder, resumable))
+            status, reason = _epochs(stage, done, lambda: _keep(stage, done, folder, resumable))
         except TrainingError as error:
             status, reason = "failed", str(error)
         except KeyboardInterrupt:
             status, reason = "interrupted", "stopped by Ctrl-C"
-            if not done.history and play.images:
-                _validate(play, done, epoch=1)
-    if not done.best_epoch:
+            if not done.history and stage.images:
+                _validate(stage, done, epoch=1)
+    if not done.best:
         raise TrainingError(f"{recipe.model}: {reason}, before there was a first model to keep.")
     model.load_state_dict(done.best)
     _write(model, ready, done, folder)
@@ -115,126 +124,174 @@ def train(
     )
 
 
-@dataclass(kw_only=True)
-class _Play:
-    """Everything on stage while a model learns, and the sums since the last validation."""
-
-    ready: Prepared
-    recipe: Recipe
-    model: Classifier
-    device: torch.device
-    precision: torch.dtype
-    optimiser: optim.Optimizer
-    scaler: torch.amp.GradScaler
-    changes: list[Augmentation]
-    watch: Stopwatch
-    val_seconds: float  # what one validation takes; only needed, and measured, when seconds are limited
-    loss_sum: Tensor
-    right: Tensor
-    images: int = 0
-    validated_at: float = 0.0
-    lr: float = 0.0
-
-
-def _epochs(play: _Play, done: Checkpoint, keep: Callable[[], None]) -> tuple[Status, str]:
-    """THE loop. Adds to `done` after every validation and calls `keep`; returns how it ended, and why.
+def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tuple[Status, str]:
+    """THE loop. Adds to `done` after every validation and calls `keep_it`; returns how it ended, and why.
 
     Raises `TrainingError` when the loss is no number any more.
     """
-    recipe, model, rows = play.recipe, play.model, play.ready.images.rows("train")
-    steps = -(-len(rows) // recipe.batch_size)
+    recipe, rows = stage.recipe, stage.ready.images.rows("train")
+    most_steps = -(-len(rows) // recipe.batch_size)
     step_seconds = 0.0
-    with bar(f"training {recipe.model}", recipe.epochs * steps) as advance:
-        advance(len(done.history) * steps, "")
-        for epoch in range(len(done.history) + 1, recipe.epochs + 1):
+    with bar(f"training {recipe.model}", recipe.epochs * most_steps) as advance:
+        if recipe.head_first != "none" and not done.history:
+            _validate(stage, done, epoch=0)
+        behind = done.history[-1].epoch if done.history else 0
+        advance(behind * most_steps, "")
+        for epoch in range(behind + 1, recipe.epochs + 1):
             # Each epoch seeds its own random numbers, so that a resumed run sees what the unbroken one saw.
             torch.manual_seed(recipe.seed * 1_000_003 + epoch)
             order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
-            _learning_mode(model, recipe)
+            learning_mode(stage)
+            chosen = _choose(stage, rows, (epoch - 1) / recipe.epochs, order)
+            steps = -(-len(chosen) // recipe.batch_size)
+            advance(most_steps - steps, "")
             time_is_up = False
-            fed = batches(play.ready, rows, recipe.batch_size, order=order, changes=play.changes, device=play.device)
-            for step, (pixels, labels, _) in enumerate(fed):
+            fed = batches(
+                stage.ready, chosen, recipe.batch_size, order=order, changes=stage.changes, device=stage.device
+            )
+            for step, batch in enumerate(fed):
                 started = time.perf_counter()
-                time_is_up = play.images > 0 and _time_left(play) < step_seconds
+                time_is_up = stage.images > 0 and _time_left(stage) < step_seconds
                 if time_is_up:
                     break
-                play.lr = lr_at(_part_done(play, (epoch - 1) * steps + step, recipe.epochs * steps), recipe)
-                set_lr(play.optimiser, play.lr)
-                _learn(play, pixels.to(play.device), labels.to(play.device))
+                part = _part_done(stage, (epoch - 1 + step / steps) / recipe.epochs)
+                if stage.frozen and recipe.thaw_at is not None and part >= recipe.thaw_at:
+                    thaw(stage)
+                stage.lr = lr_at(part, recipe, stage.peak)
+                set_rates(stage.optimiser, stage.lr, momentum_at(part, recipe))
+                _learn(stage, batch, px_at(part, recipe, stage.ready.image_px), order)
+                if stage.average and (recipe.average == "ema" or part >= _AVERAGE_FROM):
+                    stage.average.update(stage.model)
                 if step % _LOOK_EVERY == 0 or step == steps - 1:
-                    mean_loss = play.loss_sum.item() / play.images
+                    mean_loss = stage.loss_sum.item() / stage.images
                     advance(min(_LOOK_EVERY, steps - step), f"loss {mean_loss:.3f}")
                     if not math.isfinite(mean_loss):
-                        raise TrainingError(f"the loss became {mean_loss} in epoch {epoch} at lr={recipe.lr}")
+                        raise TrainingError(f"the loss became {mean_loss} in epoch {epoch} at lr={stage.peak:.3g}")
                 step_seconds = time.perf_counter() - started
-            if not time_is_up and _time_left(play) < play.val_seconds:
+            if not time_is_up and _time_left(stage) < stage.val_seconds:
                 continue  # validate at the very end instead of now and then again
-            _validate(play, done, epoch)
-            keep()
-            if time_is_up or _time_left(play) <= 0:
+            _validate(stage, done, epoch)
+            keep_it()
+            if time_is_up or _time_left(stage) <= 0:
                 return "out of time", f"its {recipe.max_seconds:.0f} s were spent"
-            if recipe.patience and _epochs_without_gain(done.history) >= recipe.patience:
-                return "stopped early", f"validation loss did not fall for {recipe.patience} epochs"
-    if play.images:
-        _validate(play, done, recipe.epochs)
-        keep()
+            if reason := why_stop(done.history, recipe):
+                return "stopped early", reason
+    if stage.images:
+        _validate(stage, done, recipe.epochs)
+        keep_it()
     return "finished", ""
 
 
-def _learn(play: _Play, pixels: Tensor, labels: Tensor) -> None:
+def _choose(stage: Stage, rows: npt.NDArray[np.int64], part: float, order: Generator) -> npt.NDArray[np.int64]:
+    """The rows to learn from in this epoch: all, or those that `skip_easy` leaves, which then weigh more."""
+    if not stage.recipe.skip_easy:
+        return rows
+    kept, weights = keep(stage.losses.cpu().numpy()[rows], part, stage.recipe.skip_easy, order)
+    stage.importance[torch.from_numpy(rows).to(stage.device)] = torch.from_numpy(weights).to(stage.device)
+    return rows[kept]
+
+
+def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     """One step: forward, backward, update; adds to the sums of loss and right answers."""
-    task = play.ready.images.task
-    with torch.autocast(play.device.type, play.precision, enabled=play.precision != torch.float32):
-        outputs = play.model(pixels)
-        smoothing = play.recipe.label_smoothing
-        loss = loss_of(outputs, labels, task, label_smoothing=smoothing, sd=play.model.target_sd)
-    play.optimiser.zero_grad(set_to_none=True)
-    play.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    play.scaler.step(play.optimiser)
-    play.scaler.update()
-    play.loss_sum += loss.detach() * len(labels)
-    if task == "classify":
-        play.right += (outputs.detach().argmax(1) == labels).sum()
-    play.images += len(labels)
+    recipe, images = stage.recipe, stage.ready.images
+    pixels, labels = resized(batch.pixels, px).to(stage.device), batch.labels.to(stage.device)
+    pixels = pixels if recipe.channels_last else pixels.contiguous()
+    rows = torch.from_numpy(batch.rows).to(stage.device)
+    targets = labels
+    if recipe.mix != "none":
+        pixels, targets = mixed(pixels, labels, images.outputs, recipe.mix, images.task, order)
+    stage.optimiser.zero_grad(set_to_none=True)
+    outputs, losses = _backward(stage, pixels, targets, stage.importance[rows])
+    if recipe.sam:
+        with climbed(stage.model.parameters(), recipe.sam):
+            stage.optimiser.zero_grad(set_to_none=True)
+            _backward(stage, pixels, targets, stage.importance[rows])
+    stage.scaler.step(stage.optimiser)
+    stage.scaler.update()
+    stage.losses[rows] = losses
+    stage.loss_sum += losses.sum()
+    if images.task == "classify":
+        stage.right += (outputs.argmax(1) == labels).sum()
+    stage.images += len(labels)
 
 
-def _validate(play: _Play, done: Checkpoint, epoch: int) -> None:
+def _backward(stage: Stage, pixels: Tensor, targets: Tensor, importance: Tensor) -> tuple[Tensor, Tensor]:
+    """Adds the gradient of the mean loss, part by part; returns outputs (n, outputs) and losses (n,)."""
+    recipe, task, sd = stage.recipe, stage.ready.images.task, stage.model.target_sd
+    outputs, losses = [], []
+    parts = (whole.chunk(recipe.accumulate) for whole in (pixels, targets, importance))
+    for some_pixels, some_targets, some_importance in zip(*parts, strict=True):
+        with torch.autocast(stage.device.type, stage.precision, enabled=stage.precision != torch.float32):
+            answers = stage.forward(some_pixels)
+            loss = losses_of(answers, some_targets, task, label_smoothing=recipe.label_smoothing, sd=sd)
+            if stage.teacher is not None:
+                with torch.no_grad():
+                    taught = stage.teacher(some_pixels)
+                loss = torch.lerp(loss, teacher_loss(answers, taught, task, sd), recipe.teacher_weight)
+        stage.scaler.scale((loss * some_importance).sum() / len(pixels)).backward()
+        outputs.append(answers.detach())
+        losses.append(loss.detach().float())
+    return torch.cat(outputs), torch.cat(losses)
+
+
+def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
     """Adds an epoch to the history and remembers the weights if no epoch before was as good on val."""
-    images = play.ready.images
+    images, model = stage.ready.images, stage.model
     rows = images.rows("val")
-    outputs = predict(play.model, play.ready, rows)
+    set_mode(stage.optimiser, learning=False)
+    done.model = _copy(model)
+    done.optimiser, done.scaler, done.losses = (
+        stage.optimiser.state_dict(),
+        stage.scaler.state_dict(),
+        stage.losses.cpu(),
+    )
+    done.average = stage.average.state_dict() if stage.average else {}
+    kept_differ = _take_what_is_kept(stage)
+    outputs = predict(model, stage.ready, rows)
     if not outputs.isfinite().all():
-        raise TrainingError(f"the outputs on val are no longer numbers after epoch {epoch} at lr={play.recipe.lr}")
+        raise TrainingError(f"the outputs on val are no longer numbers after epoch {epoch} at lr={stage.peak:.3g}")
     labels = torch.from_numpy(images.labels[rows])
-    val_loss, val_score = loss_and_merit(outputs, labels, images.task, sd=play.model.target_sd)
+    val_loss, val_score = loss_and_merit(outputs, labels, images.task, sd=model.target_sd)
     record = Epoch(
         epoch=epoch,
-        train_loss=play.loss_sum.item() / max(1, play.images),
-        train_score=_train_score(play),
+        train_loss=stage.loss_sum.item() / stage.images if stage.images else None,
+        train_score=_train_score(stage),
         val_loss=val_loss,
         val_score=val_score,
-        seconds=play.watch.seconds - play.validated_at,
-        lr=play.lr,
+        seconds=stage.watch.seconds - stage.validated_at,
+        lr=stage.lr,
     )
     best = max(done.history, key=_merit, default=None)
     done.history.append(record)
-    done.model = _copy(play.model)
-    done.optimiser = play.optimiser.state_dict()
     if best is None or _merit(record) > _merit(best):
-        done.best, done.best_epoch = done.model, epoch
-    play.loss_sum.zero_()
-    play.right.zero_()
-    play.images = 0
-    play.validated_at = play.watch.seconds
+        done.best, done.best_epoch = _copy(model) if kept_differ else done.model, epoch
+    if kept_differ:
+        model.load_state_dict(done.model)
+    stage.loss_sum.zero_()
+    stage.right.zero_()
+    stage.images = 0
+    stage.validated_at = stage.watch.seconds
 
 
-def _train_score(play: _Play) -> float | None:
+def _take_what_is_kept(stage: Stage) -> bool:
+    """Gives the model the weights that are to be judged, and says whether they differ from those that learn."""
+    recipe, ready = stage.recipe, stage.ready
+    averaged = stage.average is not None and stage.average.updates > 0
+    if stage.average and averaged:
+        stage.model.load_state_dict(stage.average.weights())
+    if recipe.bn_reestimate:
+        rows = np.random.default_rng(recipe.seed).permutation(ready.images.rows("train"))[:_TO_REESTIMATE]
+        looks = (batch.pixels for batch in batches(ready, rows, recipe.batch_size, device=stage.device))
+        reestimate_batch_norm(stage.model, looks)
+    return averaged or recipe.bn_reestimate
+
+
+def _train_score(stage: Stage) -> float | None:
     """From the sums alone: right answers, or the variance explained; a mean average precision would rank all images."""
-    images = max(1, play.images)
-    task = play.ready.images.task
-    if task == "classify":
-        return play.right.item() / images
-    return 1 - play.loss_sum.item() / images if task == "regress" else None
+    task = stage.ready.images.task
+    if not stage.images or task == "multilabel":
+        return None
+    return stage.right.item() / stage.images if task == "classify" else 1 - stage.loss_sum.item() / stage.images
 
 
 def _merit(epoch: Epoch) -> tuple[float, float]:
@@ -242,93 +299,18 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
     return epoch.val_score, -epoch.val_loss
 
 
-def _part_done(play: _Play, step: int, steps: int) -> float:
+def _part_done(stage: Stage, by_steps: float) -> float:
     """How much of the run is behind, 0 to 1: by steps, or by seconds where those run out first."""
-    by_steps = step / steps
-    if play.recipe.max_seconds is None:
+    if stage.recipe.max_seconds is None:
         return by_steps
-    return min(1.0, max(by_steps, play.watch.seconds / max(1e-9, play.recipe.max_seconds - play.val_seconds)))
+    return min(1.0, max(by_steps, stage.watch.seconds / max(1e-9, stage.recipe.max_seconds - stage.val_seconds)))
 
 
-def _time_left(play: _Play) -> float:
+def _time_left(stage: Stage) -> float:
     """Seconds until the last validation must begin; infinite without `max_seconds`."""
-    if play.recipe.max_seconds is None:
+    if stage.recipe.max_seconds is None:
         return math.inf
-    return play.recipe.max_seconds - play.val_seconds - play.watch.seconds
-
-
-def _epochs_without_gain(history: list[Epoch]) -> int:
-    lowest = min(range(len(history)), key=lambda i: history[i].val_loss)
-    return len(history) - 1 - lowest
-
-
-# ---------------------------------------------------------------- before the loop
-
-
-def _check(ready: Prepared, recipe: Recipe) -> None:
-    """Refuses what could only fail, or mean nothing, after hours."""
-    images, task = ready.images, ready.images.task
-    if task != "classify" and recipe.label_smoothing:
-        raise SettingError(
-            f"label_smoothing={recipe.label_smoothing} spreads a class over all others, but with task='{task}' an "
-            "image has no one class: leave it at 0."
-        )
-    for split in ("train", "val"):
-        rows = images.rows(split)
-        if task != "classify" and (why := unscorable(task, images.labels[rows])):
-            raise ImageError(
-                f"There is no {MEASURES[task].title} of the {split} split of '{images.source.source}' "
-                f"({len(rows):,} images): {why}. Add images, or divide them otherwise (split_seed, val_fraction)."
-            )
-
-
-def _build(recipe: Recipe, ready: Prepared) -> Classifier:
-    return build(
-        recipe.model,
-        classes=ready.images.outputs,
-        image_px=ready.image_px,
-        pretrained=recipe.pretrained,
-        weights=recipe.weights,
-        seed=recipe.seed,
-    )
-
-
-def _set_stage(
-    ready: Prepared,
-    recipe: Recipe,
-    model: Classifier,
-    device: torch.device,
-    watch: Stopwatch,
-    notes: list[str],
-) -> _Play:
-    precision, why = hardware.precision_for(recipe.precision, device)
-    notes.append(f"Precision: {why}.")
-    give_units(model, ready)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    frozen = recipe.freeze == "backbone"
-    for parameter in model.backbone_parameters():
-        parameter.requires_grad_(not frozen)
-    limited = recipe.max_seconds is not None
-    return _Play(
-        ready=ready,
-        recipe=recipe,
-        model=model,
-        device=device,
-        precision=precision,
-        optimiser=optimiser_for(model, recipe),
-        scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
-        changes=augmentations(recipe.augment, mirror_ok=ready.images.mirror_ok),
-        watch=watch,
-        val_seconds=seconds_to_predict(model, ready, ready.images.rows("val")) if limited else 0.0,
-        loss_sum=torch.zeros((), device=device),
-        right=torch.zeros((), device=device, dtype=torch.int64),
-    )
-
-
-def _learning_mode(model: Classifier, recipe: Recipe) -> None:
-    """Everything learns, or the head alone: then batch norm keeps its statistics too."""
-    model.train(recipe.freeze == "none")
-    model.head.train()
+    return stage.recipe.max_seconds - stage.val_seconds - stage.watch.seconds
 
 
 # ---------------------------------------------------------------- what is kept
@@ -341,18 +323,30 @@ def _default_folder(recipe: Recipe, image_px: int, asked: str) -> Path:
 
 
 def _nothing_done(asked: str) -> Checkpoint:
-    return Checkpoint(asked=asked, history=[], model={}, best={}, best_epoch=0, optimiser={}, cost=FREE)
+    return Checkpoint(
+        asked=asked,
+        history=[],
+        model={},
+        best={},
+        best_epoch=0,
+        optimiser={},
+        scaler={},
+        average={},
+        losses=None,
+        peak=0.0,
+        cost=FREE,
+    )
 
 
 def _copy(model: nn.Module) -> Weights:
     return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
-def _keep(play: _Play, done: Checkpoint, folder: Path, resumable: bool) -> None:
+def _keep(stage: Stage, done: Checkpoint, folder: Path, resumable: bool) -> None:
     """After a validation: the history for people, and the checkpoint for a second start."""
-    write_whole(folder / "history.csv", to_csv(done.history, play.ready.images.task).encode())
+    write_whole(folder / "history.csv", to_csv(done.history, stage.ready.images.task).encode())
     if resumable:
-        checkpoint.save(replace(done, cost=done.cost + play.watch.cost), folder)
+        checkpoint.save(replace(done, cost=done.cost + stage.watch.cost), folder)
 
 
 def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -> None:

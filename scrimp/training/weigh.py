@@ -13,7 +13,7 @@ from scrimp.batches import Prepared, batches
 from scrimp.models import Classifier
 from scrimp.training.evaluate import give_units, loss_of
 from scrimp.training.hardware import best_device, keep_freed_memory
-from scrimp.training.optimiser import optimiser_for
+from scrimp.training.optimiser import optimiser_for, set_mode
 from scrimp.training.recipe import Recipe
 
 
@@ -37,7 +37,8 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     rows = np.resize(ready.images.rows("train"), recipe.batch_size)
     pixels, labels, _ = next(batches(ready, rows, recipe.batch_size))
     pixels, labels = pixels.to(device), labels.to(device)
-    optimiser = optimiser_for(model, recipe)
+    optimiser = optimiser_for(model, recipe, peak=1e-3)  # any will do: the weights are put back
+    set_mode(optimiser, learning=True)
 
     def learn() -> None:
         loss = loss_of(model(pixels), labels, ready.images.task, sd=model.target_sd)

@@ -1,0 +1,197 @@
+"""What the techniques do inside a run: each is seen to change what it should, and to refuse what it cannot do."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from scrimp.batches import prepare
+from scrimp.errors import SettingError, TrainingError
+from scrimp.images import find_images
+from scrimp.models import build
+from scrimp.training import Recipe, loop, stage, train
+from scrimp.training.recipes import RECIPES, settings_of
+
+QUICK = Recipe(model="simple_cnn", epochs=2, batch_size=8, lr=3e-3, pretrained=False)
+
+
+@pytest.fixture
+def ready(photos):
+    return prepare(find_images(photos), image_px=16)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The sides and kinds of all batches that were learnt from, and the learning rates."""
+    found = []
+    real = loop._learn
+
+    def watched(on_stage, batch, px, order):
+        found.append((px, on_stage.lr, on_stage.frozen, batch.rows))
+        real(on_stage, batch, px, order)
+
+    monkeypatch.setattr(loop, "_learn", watched)
+    return found
+
+
+def test_images_grow_and_are_judged_at_full_size(ready, seen, tmp_path):
+    trained = train(ready, QUICK.but(px_start=0.5, epochs=4), out=tmp_path)
+    sides = [px for px, *_ in seen]
+    assert (sides[0], sides[-1]) == (8, 16)
+    assert sides == sorted(sides)
+    assert trained.history[-1].val_score > 0.9
+
+
+def test_the_backbone_thaws_when_its_time_comes(ready, seen, tmp_path):
+    ready = prepare(ready.images, image_px=32)
+    model = build("mobilenet_v3_small", classes=3, image_px=32, pretrained=False)
+    before = [parameter.clone() for parameter in model.backbone_parameters()]
+    recipe = QUICK.but(model="mobilenet_v3_small", freeze="backbone", thaw_at=0.5, epochs=1, lr=0.1)
+    after = train(ready, recipe, out=tmp_path, model=model).model
+    frozen = [is_frozen for _, _, is_frozen, _ in seen]
+    assert frozen == [True] * 3 + [False] * 3
+    moved = [not torch.equal(a, b) for a, b in zip(before, after.backbone_parameters(), strict=True)]
+    assert all(moved)
+
+
+def test_easy_images_are_left_out_and_the_last_stretch_sees_all(ready, seen, tmp_path):
+    rows = ready.images.rows("train")
+    train(ready, QUICK.but(skip_easy=0.9, epochs=10, lr=1e-3), out=tmp_path)
+    learnt = np.concatenate([batch for *_, batch in seen])
+    assert len(learnt) < 10 * len(rows), "something was left out"
+    assert sorted(learnt[-len(rows) :]) == sorted(rows), "the last epoch has every image once"
+    assert set(learnt.tolist()) == set(rows.tolist())
+
+
+def test_accumulated_parts_learn_what_the_whole_batch_does(ready, tmp_path):
+    """Without batch norm the gradient of the mean is the mean of the gradients."""
+    recipe = QUICK.but(augment="none", epochs=1, optimiser="sgd", lr=1e-4, schedule="constant")
+    whole = train(ready, recipe, out=tmp_path / "whole").model.state_dict()
+    parts = train(ready, recipe.but(accumulate=4), out=tmp_path / "parts").model.state_dict()
+    moved = max((whole[name] - value).abs().max() for name, value in build_like(ready).items())
+    assert moved > 1e-4
+    assert all(torch.allclose(whole[name], parts[name], rtol=0, atol=2e-6) for name in whole)
+
+
+def build_like(ready):
+    return stage.build_model(ready, QUICK).state_dict()
+
+
+def test_what_is_kept_is_the_average_and_what_learns_is_not(ready, tmp_path):
+    plain = train(ready, QUICK, out=tmp_path / "plain").model.state_dict()
+    averaged = train(ready, QUICK.but(average="ema", ema_decay=0.999), out=tmp_path / "ema").model.state_dict()
+    assert not all(torch.equal(plain[name], averaged[name]) for name in plain)
+    swa = train(ready, QUICK.but(average="swa"), out=tmp_path / "swa")
+    assert swa.history[-1].val_score > 0.9
+
+
+def test_a_model_that_asks_the_mirror_image_too_says_so_for_ever(ready, tmp_path):
+    from scrimp.models.saved import load_model
+
+    trained = train(ready, QUICK.but(flip_test=True), out=tmp_path)
+    model, pixels = load_model(tmp_path).model, torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
+    assert model.flips
+    assert torch.allclose(model(pixels), model(pixels.flip(3)), atol=1e-5)
+    trained.model.flips = False
+    assert not torch.allclose(trained.model.eval()(pixels), trained.model(pixels.flip(3)), atol=1e-5)
+
+
+def test_a_mirror_that_changes_the_label_is_not_asked(tmp_path):
+    ready = prepare(find_images("digits", per_class=20), image_px=8)
+    with pytest.raises(SettingError, match="flip_test"):
+        train(ready, Recipe(model="vgg8", flip_test=True), out=tmp_path)
+
+
+def test_a_teacher_is_learnt_from(ready, tmp_path):
+    taught = QUICK.but(teacher=str(tmp_path / "teacher"), teacher_weight=1.0, seed=5)
+    train(ready, QUICK.but(epochs=3), out=tmp_path / "teacher")
+    wrong = np.roll(ready.images.labels, 1)  # labels that say nothing: all that is learnt comes from the teacher
+    object.__setattr__(ready.images, "labels", np.where(ready.images.splits == "train", wrong, ready.images.labels))
+    assert train(ready, taught.but(epochs=6), out=tmp_path / "pupil").history[-1].val_score > 0.9
+
+
+def test_a_found_learning_rate_is_used_told_and_billed(ready, seen, tmp_path):
+    trained = train(ready, QUICK.but(lr="auto"), out=tmp_path)
+    highest = max(lr for _, lr, *_ in seen)
+    assert 1e-5 < highest < 1
+    assert any("learning rate" in note.lower() for note in trained.notes)
+
+
+def test_no_learning_rate_found_ends_the_run_with_the_way_out(ready, monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(stage, "find_lr", lambda *a, **k: SimpleNamespace(lr=None, note="No clear descent."))
+    with pytest.raises(TrainingError, match=r"No clear descent.*lr=0.001"):
+        train(ready, QUICK.but(lr="auto"), out=tmp_path)
+
+
+# ---------------------------------------------------------------- models that drop something
+
+
+def test_dropout_is_set_where_the_model_has_it_and_before_the_head_where_not():
+    (own,) = (
+        m
+        for m in build("mobilenet_v2", classes=3, dropout=0.7, pretrained=False).modules()
+        if isinstance(m, nn.Dropout)
+    )
+    assert own.p == 0.7
+    model = build("resnet18", classes=3, image_px=32, dropout=0.999, pretrained=False)
+    model.head.bias.data.fill_(0)
+    pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert model.train()(pixels).abs().sum() < 0.5 * model.eval()(pixels).abs().sum()
+
+
+def test_residuals_are_dropped_in_models_that_have_them():
+    deepest = [
+        m.p
+        for m in build("efficientnet_b0", classes=3, drop_path=0.3, pretrained=False).modules()
+        if hasattr(m, "p") and hasattr(m, "mode")
+    ]
+    assert max(deepest) == pytest.approx(0.3)
+    with pytest.raises(SettingError, match="no residuals"):
+        build("vgg8", classes=3, drop_path=0.1)
+
+
+# ---------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_preset_is_a_recipe_and_changes_win(name):
+    settings = settings_of(name)
+    recipe = Recipe(**{"model": "resnet18", **settings, "seed": 7})
+    assert recipe.seed == 7
+    own = {"imagenet_resnet50": "resnet50", "from_scratch_small": "fast_cnn"}
+    assert settings.get("model") == own.get(name)
+
+
+def test_images_too_small_for_the_model_are_refused_before_the_run(ready, tmp_path):
+    with pytest.raises(SettingError, match="images of 8 px, and fast_cnn works from 16"):
+        train(ready, QUICK.but(model="fast_cnn", px_start=0.5), out=tmp_path)
+
+
+def test_contradictions_are_refused_when_the_recipe_is_made():
+    for wrong, told in [
+        ({"thaw_at": 0.5}, "freeze='none'"),
+        ({"px_start": 0.9, "px_end": 0.5}, "px_start=0.9"),
+        ({"optimiser": "schedule-free"}, "schedule='one-cycle'"),
+        ({"optimiser": "schedule-free", "schedule": "constant", "momentum": 0.0}, "momentum=0"),
+        (
+            {"optimiser": "schedule-free", "schedule": "constant", "freeze": "backbone", "thaw_at": 0.5},
+            "thaw_at=0.5",
+        ),
+        ({"skip_easy": 0.5, "mix": "mixup"}, "skip_easy=0.5"),
+        ({"warmup": 0.1}, "warmup=0.1"),
+        ({"accumulate": 9}, "accumulate=9"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"lr": "fast"}, "'fast'"),
+    ]:
+        with pytest.raises(SettingError, match=told):
+            QUICK.but(**wrong)
+
+
+def test_the_imagenet_preset_runs_from_a_folder_at_toy_size(photos, seen, tmp_path):
+    ready = prepare(find_images(photos), image_px=64, keep="whole")
+    recipe = RECIPES["imagenet_resnet50"](epochs=2, batch_size=16, lr=0.02)
+    trained = train(ready, recipe, out=tmp_path)
+    assert trained.status == "finished"
+    assert (min(px for px, *_ in seen), max(px for px, *_ in seen)) == (32, 48), "128 to 192 of 256"
