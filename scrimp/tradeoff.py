@@ -221,7 +221,7 @@ def compare(
     names = names or dict(zip(groups, _names(groups), strict=True))
     candidates = sorted(
         (_candidate(names[variant], group) for variant, group in groups.items()),
-        key=lambda c: -c.val.mean,
+        key=lambda c: (-c.val.mean, c.name),
     )
     winner = candidates[0]
     return Chosen(

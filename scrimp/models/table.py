@@ -250,7 +250,7 @@ _CARDS = (
         source="scrimp",
         parameters=2_226_944,
         head="head",
-        min_px=16,
+        min_px=9,
         note="from scratch on small images: the most accurate for its time",
     ),
 )

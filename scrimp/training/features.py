@@ -36,7 +36,7 @@ from scrimp.progress import bar
 from scrimp.scores import MEASURES
 from scrimp.store import cache_folder, write_whole
 from scrimp.training.evaluate import give_units, predict
-from scrimp.training.hardware import best_device, keep_freed_memory, precision_for
+from scrimp.training.hardware import best_device, keep_freed_memory, precision_for, work_out_of_place
 from scrimp.training.heads import Head, Method, solve_head
 from scrimp.training.recipe import Recipe
 from scrimp.training.resizing import resized
@@ -125,7 +125,7 @@ def best_head(model: Classifier, ready: Prepared, method: Method, *, precision: 
         loss=loss,
         cost=train.cost + val.cost + watch.cost,
         paid_before=sum((part.cost for part in (train, val) if part.from_cache), FREE),
-        notes=tuple(dict.fromkeys(part.note for part in (train, val) if part.note)),
+        notes=tuple(part.note for part in (train, val) if part.note)[:1],  # both fail for the same reason
     )
 
 
@@ -203,16 +203,17 @@ def _compute(
     look = _frozen(model, device, dtype)
     values = torch.empty(views, len(rows), _width(model))
     with bar(f"features of {model.name}", values[..., 0].numel()) as advance:
-        for view in range(views):
+        for view in range(views if len(rows) else 0):
             order = torch.Generator().manual_seed(seed * 1_000_003 + view) if view else None
-            parts, seen = [torch.empty(0, values.shape[2])], [rows[:0]]
+            parts: list[Tensor] = []
+            seen: list[npt.NDArray[np.int64]] = []
             for batch in batches(ready, rows, _BATCH, order=order, changes=changes if view else (), device=device):
                 with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                     parts.append(look.features(resized(batch.pixels, px).to(device)).float().cpu())
                 seen.append(batch.rows)
                 advance(len(batch.rows), "")
-            as_seen, as_asked = (np.argsort(order, kind="stable") for order in (np.concatenate(seen), rows))
-            values[view, as_asked] = torch.cat(parts)[as_seen]
+            as_seen, as_asked = (np.argsort(some, kind="stable") for some in (np.concatenate(seen), rows))
+            values[view, as_asked] = torch.cat(parts)[as_seen]  # shuffling has changed their order
     return values.flatten(0, 1)
 
 
@@ -222,10 +223,11 @@ def _frozen(model: Classifier, device: torch.device, dtype: torch.dtype) -> Clas
     copy = deepcopy(model).eval().requires_grad_(False)
     copy.flips = False
     with contextlib.suppress(Exception):  # a body that cannot be traced stays as it is: as right, and slower
-        copy.body = fuse(copy.body)  # batch norms into the convolutions before them
-    for module in copy.modules():
-        if hasattr(module, "inplace") and dtype == torch.bfloat16:
-            module.inplace = False  # type: ignore[assignment] # on a CPU, bfloat16 in place takes PyTorch four times as long
+        fused = fuse(copy.body)  # batch norms into the convolutions before them
+        if any(node.target == model.head_path for node in fused.graph.nodes):  # else what it is given cannot be seen
+            copy.body = fused
+    if device.type == "cpu" and dtype == torch.bfloat16:
+        work_out_of_place(copy)
     there: Classifier = copy.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return there
 

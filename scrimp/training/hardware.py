@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, -1  # of glibc's mallopt(3)
 _MADV_HUGEPAGE = 14  # of Linux' madvise(2)
@@ -89,6 +90,13 @@ def _in_huge_pages(libc: ctypes.CDLL) -> str:
 
 def _address(function: object) -> int | None:
     return ctypes.cast(function, ctypes.c_void_p).value  # type: ignore[arg-type]
+
+
+def work_out_of_place(model: nn.Module) -> None:
+    """Has activations give new tensors: on a CPU in bfloat16, PyTorch takes about four times as long in place."""
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # type: ignore[assignment]
 
 
 def reset_peak_memory(device: torch.device) -> None:

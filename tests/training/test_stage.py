@@ -165,7 +165,7 @@ def test_every_preset_is_a_recipe_and_changes_win(name):
 
 
 def test_images_too_small_for_the_model_are_refused_before_the_run(ready, tmp_path):
-    with pytest.raises(SettingError, match="images of 8 px, and fast_cnn works from 16"):
+    with pytest.raises(SettingError, match="images of 8 px, and fast_cnn works from 9"):
         train(ready, QUICK.but(model="fast_cnn", px_start=0.5), out=tmp_path)
 
 
