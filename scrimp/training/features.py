@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -223,7 +223,7 @@ def _frozen(model: Classifier, device: torch.device, dtype: torch.dtype) -> Clas
     copy = deepcopy(model).eval().requires_grad_(False)
     copy.flips = False
     with contextlib.suppress(Exception):  # a body that cannot be traced stays as it is: as right, and slower
-        fused = fuse(copy.body)  # batch norms into the convolutions before them
+        fused: Any = fuse(copy.body)  # batch norms into the convolutions before them
         if any(node.target == model.head_path for node in fused.graph.nodes):  # else what it is given cannot be seen
             copy.body = fused
     if device.type == "cpu" and dtype == torch.bfloat16:
