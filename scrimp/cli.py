@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from scrimp.images import Inspection
     from scrimp.meter import Run
+    from scrimp.plan import Plan
     from scrimp.scores import Measure
     from scrimp.serving import Prediction
     from scrimp.techniques import Effect
@@ -249,19 +250,9 @@ def train(
     from scrimp.cost import hourly_rate, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
-    tables, axes = _tables(plan, set_, recipe)
-    if axes:
-        raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
-    _lay_over(tables, "images", source=src, **images)
-    _lay_over(tables, "preparation", image_px=image_size)
-    _lay_over(
-        tables, "recipe", model=model, epochs=epochs, batch_size=batch_size, lr=lr and _value(lr), augment=augment
-    )
-    _lay_over(tables, "recipe", freeze=freeze, pretrained=pretrained, weights=weights, seed=seed)
-    _source_is_given(tables)
-    from scrimp.plan import Plan
-
-    whole = Plan(**tables)
+    given = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr and _value(lr), "augment": augment}
+    given |= {"freeze": freeze, "pretrained": pretrained, "weights": weights, "seed": seed}
+    whole = _one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
     warm_up_sensor()
     from scrimp.sweeping import run_plan
 
@@ -299,18 +290,11 @@ def lr_find(
 
     The exit code is 1 where the curve has no clear descent.
     """
-    tables, axes = _tables(plan, set_, recipe)
-    if axes:
-        raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
-    _lay_over(tables, "images", source=src, **images)
-    _lay_over(tables, "preparation", image_px=image_size)
-    _lay_over(tables, "recipe", model=model, batch_size=batch_size, augment=augment, freeze=freeze)
-    _lay_over(tables, "recipe", pretrained=pretrained, weights=weights, seed=seed)
-    _source_is_given(tables)
+    given = {"model": model, "batch_size": batch_size, "augment": augment, "freeze": freeze}
+    given |= {"pretrained": pretrained, "weights": weights, "seed": seed}
+    whole = _one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
     from scrimp.cost import warm_up_sensor
-    from scrimp.plan import Plan
 
-    whole = Plan(**tables)
     warm_up_sensor()
     from scrimp.report import write_lr_curve
     from scrimp.sweeping import ready_for
@@ -542,6 +526,28 @@ def _tables(
 
         tables["recipe"] = {**settings_of(preset), **tables.get("recipe", {})}
     return tables, axes
+
+
+def _one_plan(
+    plan: Path | None,
+    set_: Sequence[str] | None,
+    preset: str | None,
+    *,
+    images: dict[str, Any],
+    image_px: int | None,
+    settings: dict[str, Any],
+) -> Plan:
+    """The plan of a single run, from a file, a preset and the options that were given."""
+    tables, axes = _tables(plan, set_, preset)
+    if axes:
+        raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
+    _lay_over(tables, "images", **images)
+    _lay_over(tables, "preparation", image_px=image_px)
+    _lay_over(tables, "recipe", **settings)
+    _source_is_given(tables)
+    from scrimp.plan import Plan
+
+    return Plan(**tables)
 
 
 def _value(text: str) -> Any:

@@ -251,8 +251,8 @@ def _median_seconds(work: Callable[[], object], *, times: int, at_most_s: float)
 
 def _oddities(ready: Prepared) -> tuple[str, ...]:
     told = [f"{count:,} images: {what}" for what, count in sorted(ready.oddities.items())]
-    if ready.pack is None and ready.by_pillow:
-        told.append(f"{ready.by_pillow:,} images are no plain JPEGs: Pillow read them, slowly, in every epoch.")
+    if slow := len(ready.read_by_pillow):
+        told.append(f"{slow:,} images are no plain JPEGs: Pillow read them, slowly, in every epoch.")
     return tuple(told)
 
 
