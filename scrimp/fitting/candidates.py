@@ -53,9 +53,9 @@ def recipe_for(candidate: Candidate, train_images: int, *, seed: int, task: Task
         return Recipe(
             model=candidate.model,
             epochs=_ENDLESS,
-            lr=3e-4 * candidate.lr_times,
+            norm_stats="keep",
+            lr=2e-4 * candidate.lr_times,
             weight_decay=0.05,
-            layer_decay=0.8,
             label_smoothing=smoothing,
             px_start=0.75,
             average="ema",

@@ -97,6 +97,7 @@ class Entrant:
 
     @property
     def name(self) -> str:
+        """As the story tells it."""
         return self.candidate.name
 
     @property

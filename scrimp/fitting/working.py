@@ -63,15 +63,19 @@ class Workbench:
 
     @property
     def measure(self) -> Measure:
+        """That of the task."""
         return MEASURES[self.images.task]
 
     def left(self) -> float:
+        """See `Purse.left`."""
         return self.purse.left()
 
     def spent(self) -> float:
+        """See `Purse.spent`."""
         return self.purse.spent()
 
     def seconds_for(self, entrant: Entrant, split: str) -> float:
+        """By what was timed, for all images of the split."""
         rate = entrant.weighed.train_s if split == "train" else entrant.weighed.eval_s
         return rate * int((self.images.splits == split).sum())
 

@@ -77,6 +77,8 @@ class Recipe(Settings):
     """What does not learn; "backbone" trains the head alone: far cheaper, a little less accurate."""
     thaw_at: float | None = Field(default=None, gt=0, lt=1)
     """Part of the run after which a frozen backbone learns too."""
+    norm_stats: Literal["learn", "keep"] = "learn"
+    """"keep": batch norm goes on with its pretrained statistics, so that what a solved head relies on stays true."""
     head_first: Literal["none", "logistic", "ridge"] = "none"
     """Solve for the best head on frozen features first, and go on from there: one forward pass per image."""
     px_start: float = Field(default=1.0, gt=0, le=1)
@@ -134,6 +136,8 @@ class Recipe(Settings):
             raise SettingError(
                 f"weights='{self.weights}' and pretrained=False contradict each other: drop one of them."
             )
+        if self.norm_stats == "keep" and not self.pretrained:
+            raise SettingError("norm_stats='keep' with pretrained=False: random weights have no statistics to keep.")
         if self.thaw_at is not None and self.freeze == "none":
             raise SettingError(f"thaw_at={self.thaw_at} thaws what freeze='none' never froze: set freeze='backbone'.")
         if self.px_start > self.px_end:

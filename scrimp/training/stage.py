@@ -179,6 +179,10 @@ def thaw(stage: Stage) -> None:
 def learning_mode(stage: Stage) -> None:
     """Everything learns, or the head alone: then batch norm keeps its statistics too."""
     stage.model.train(not stage.frozen)
+    if stage.recipe.norm_stats == "keep":
+        for module in stage.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     stage.model.head.train()
     set_mode(stage.optimiser, learning=True)
 
