@@ -114,10 +114,15 @@ class Entrant:
 
 @dataclass(kw_only=True)
 class Game:
-    """The state of one fit: who is still in it, who is out, and what has been decided and why."""
+    """The state of one fit: who is still in it, who is out, and what has been decided and why.
+
+    solving: seconds that solving for a head took over those that looking at the images takes in training; a look that
+    keeps nothing for a gradient is cheaper, by how much the last one tells.
+    """
 
     bench: Bench
     budget: Budget
+    solving: float = 1.0
     entrants: list[Entrant] = field(default_factory=list)
     dropped: list[Entrant] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -257,12 +262,11 @@ def _rank(game: Game, sizes: Sequence[int]) -> None:
 
 def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
     for entrant in entrants:
-        looks = [game.bench.seconds_for(entrant, split) / 3 if split == "train" else
-                 game.bench.seconds_for(entrant, split) for split in ("train", "val")]  # fmt: skip
-        if game.tried() and game.bench.spent() + sum(looks) > until:
-            game.drop(
-                entrant, "rank", f"no time is left to solve its head ({sum(looks):.1f} s).", would_take_s=sum(looks)
-            )
+        looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
+        would_take = looks * game.solving
+        if game.tried() and game.bench.spent() + would_take > until:
+            why = f"no time is left to solve its head ({would_take:.1f} s)."
+            game.drop(entrant, "rank", why, would_take_s=would_take)
             continue
         before = game.bench.spent()
         try:
@@ -271,6 +275,7 @@ def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
             game.drop(entrant, "rank", str(error))
             continue
         took = game.bench.spent() - before
+        game.solving = took / looks
         entrant.learnt(max(took, 1e-3), tried)
         said = game.bench.measure.phrase(tried.val)
         why = f"{entrant.name}, its head alone: {said} on val, after {took:.1f} s."
