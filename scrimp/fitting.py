@@ -281,7 +281,7 @@ def _what_can_be_decoded(game: _Game, px: int) -> Images:
             f"that would do is about {enough} s."
         )
     game.tell(f"Decoding all {train:,} training images would not fit: a random {affordable - others:,} are used.")
-    return select(images, keep=affordable - others, seed=game.seed)
+    return select(images, keep=affordable - others, balance="fill", seed=game.seed)
 
 
 def _weigh_all(game: _Game, ready: Prepared, names: Sequence[str], pretrained: bool) -> list[tuple[Recipe, Weight]]:

@@ -180,6 +180,29 @@ def resizing() -> str:
     )
 
 
+def diversity() -> str:
+    """How near the search for diversity comes to the best values known, and random draws to it."""
+    found = results("diversity")
+    summary = found["summary"]
+    instances = [row for row in found["rows"] if row["what"] == "instance"]
+    drawn = [row for row in found["rows"] if row["what"] == "draws"]
+    longest = max(row["seconds_to_value"] for row in instances)
+    kept, n, d = (drawn[0][figure] for figure in ("m", "n", "d"))
+    each = 1000 * mean(row["seconds_to_better"] for row in drawn)
+    lines = [
+        f"On {len(instances)} instances of the maximum diversity problem (GKD-b of MDPLIB, {min(row['n'] for row in instances)}",
+        f"to {max(row['n'] for row in instances)} things) the search is at most",
+        f"{100 * max(0, summary['max_gap']):.5f} % below the best value known, which it reached within {longest:.1f} s.",
+        "",
+        f"On CIFAR-10, {kept} of {n:,} training images in each of {len(drawn)} classes, by {d} components of their",
+        f"pixels: the best of 10,000 random draws took {mean(row['draws_seconds'] for row in drawn):.1f} s a class. The",
+        f"search was better after {each:.1f} ms, {100 * summary['vs_10000_draws_time']:.2f} % of that, and ended with",
+        f"{100 * (summary['vs_10000_draws_objective'] - 1):.1f} % more. {where(found)}. Raw figures:",
+        "[diversity.json](../benchmarks/results/diversity.json).",
+    ]
+    return "\n".join(lines)
+
+
 def techniques() -> str:
     """What each technique bought, added to a plain base and to all others."""
     found = results("techniques")
@@ -230,6 +253,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "README.md": (fit_against_plain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
+    ROOT / "docs" / "select.md": (diversity,),
     ROOT / "docs" / "prepare.md": (resizing, loading),
 }
 """The pages that quote figures, and what writes them, from top to bottom."""
