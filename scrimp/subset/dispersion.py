@@ -23,11 +23,12 @@ from scrimp.subset.pool import Choice, Pool, Rows, Vectors
 Numbers = npt.NDArray[np.float64]
 
 _STEPS = 4  # in which the first solution is put together
-_WIDTH = 16  # images in, and images out, that are looked at for a swap: those that have least and most to give
+_WIDTH = 32  # images in, and images out, that are looked at for a swap: those that have least and most to give
 _PATIENCE = (20, 20_000)  # moves without a better solution, by image and at most, after which it begins again
 _ELITE = 8  # solutions from which new starts are made
-_TENURE = (15, 25)  # moves for which an image stays in, and stays out, at most, and up to 10 more
+_TENURE = ((8, 15), (18, 25))  # moves for which an image stays in, and stays out: at least, and at most
 _POLISHING = 20  # swaps at the end, at most
+_ROUNDING = 1e-9  # of a value: what is better by less is as good
 _MOVES = (2_000, 5)  # of a selection: at least, and for each image kept
 
 
@@ -198,7 +199,7 @@ class _Search:
 
     def tell(self, value: float) -> None:
         """Writes down a solution that is better than all before it."""
-        if not self.trace or value > self.trace[-1][1]:
+        if not self.trace or value > self.trace[-1][1] + _ROUNDING * abs(value):
             self.trace.append((self.seconds, value))
 
 
@@ -222,35 +223,37 @@ def _greedy(search: _Search) -> Rows:
 def _tabu(search: _Search, rows: Rows) -> Solution:
     """The best solution on a walk of swaps that begins at `rows` and ends when it has long found nothing better."""
     distances, keep, n = search.distances, search.keep, len(search.distances)
-    inside = rows.copy()
-    outside = np.setdiff1d(np.arange(n), rows)
-    totals = distances.totals(inside) + search.bonus
-    value = float(totals[inside].sum() + search.bonus[inside].sum()) / 2
-    best = (value, inside.copy())
+    inside = np.zeros(n, dtype=bool)
+    inside[rows] = True
+    totals = distances.totals(rows) + search.bonus
+    value = float(totals[rows].sum() + search.bonus[rows].sum()) / 2
+    best = (value, rows)
     search.tell(value)
-    stays_in, stays_out = min(_TENURE[0], keep // 2), min(_TENURE[1], (n - keep) // 2)
-    more_in, more_out = (np.minimum(search.chance.integers(0, 10, 64), most) for most in (keep // 4, (n - keep) // 4))
-    free_at = np.zeros(n, dtype=np.int64)
+    may_leave, may_enter = np.where(inside, 0, np.inf), np.where(inside, np.inf, 0)  # infinite where it may not
+    free_again: dict[int, list[int]] = {}
+    most_in, most_out = keep // 2, (n - keep) // 2
+    tenures = search.chance.integers(*_TENURE, (64, 2), endpoint=True).tolist()
     patience = min(_PATIENCE[0] * n, _PATIENCE[1])
     move = last = 0
     while move - last < patience and search.goes_on():
         move += 1
         search.moves += 1
-        low, high = totals[inside], totals[outside]
-        low[free_at[inside] > move] = np.inf
-        high[free_at[outside] > move] = -np.inf
-        leaving, entering = _least(low), _least(-high)
-        gains = high[entering] - low[leaving, None] - distances.between(inside[leaving], outside[entering])
-        one, other = divmod(int(gains.argmax()), len(entering))
-        place, from_place = leaving[one], entering[other]
-        goes, comes = int(inside[place]), int(outside[from_place])
-        inside[place], outside[from_place] = comes, goes
-        free_at[goes] = move + stays_out + more_out[move % 64] + 1
-        free_at[comes] = move + stays_in + more_in[move % 64] + 1
-        value += float(gains[one, other])
+        for row in free_again.pop(move, ()):
+            (may_leave if inside[row] else may_enter)[row] = 0
+        low, high = totals + may_leave, may_enter - totals
+        leaving, entering = _least(low), _least(high)
+        losses = low[leaving, None] + high[entering] + distances.between(leaving, entering)
+        one, other = divmod(int(losses.argmin()), len(entering))
+        goes, comes = int(leaving[one]), int(entering[other])
+        inside[goes], inside[comes] = False, True
+        may_leave[[goes, comes]] = may_enter[[goes, comes]] = np.inf
+        stays_in, stays_out = tenures[move % len(tenures)]
+        free_again.setdefault(move + 1 + min(stays_in, most_in), []).append(comes)
+        free_again.setdefault(move + 1 + min(stays_out, most_out), []).append(goes)
+        value -= float(losses[one, other])
         totals += distances.change(goes, comes)
-        if value > best[0] + 1e-9 * abs(best[0]):
-            best, last = (value, inside.copy()), move
+        if value > best[0] + _ROUNDING * abs(best[0]):
+            best, last = (value, np.flatnonzero(inside)), move
             search.tell(value)
     return best
 

@@ -43,10 +43,10 @@ def test_components_are_those_of_a_whole_decomposition(photos):
 def test_it_is_computed_once_and_billed_twice(photos, kind, monkeypatch):
     monkeypatch.setattr(features, "_EPOCHS", 2)
     images = find_images(photos)
-    first = see(images, kind, 12)
+    first = see(images, kind, 16)
     monkeypatch.setattr(features, "_components", None)
     monkeypatch.setattr(features, "_train", None)
-    second = see(images, kind, 12)
+    second = see(images, kind, 16)
     assert np.array_equal(first.values, second.values)
     assert first.paid_before.seconds == 0
     assert second.paid_before.seconds > 0
@@ -61,11 +61,11 @@ def test_a_small_network_sees_classes_and_knows_what_was_hard(photos, monkeypatc
     wrong = train[[0, 20]]
     labels[wrong] = (labels[wrong] + 1) % 3
     images = replace(images, labels=labels, fingerprint="with two wrong labels")
-    error = see_scores(images, "el2n", 12)
+    error = see_scores(images, "el2n", 16)
     assert set(error.rows[np.argsort(error.scores)[-2:]]) == set(wrong)
     assert (error.scores >= 0).all()
     assert (error.scores <= 2**0.5).all()
-    forgotten = see_scores(images, "forgetting", 12)
+    forgotten = see_scores(images, "forgetting", 16)
     assert forgotten.paid_before.seconds > 0, "the same training"
     assert forgotten.scores[0] >= np.median(forgotten.scores)
 
