@@ -180,6 +180,28 @@ def resizing() -> str:
     )
 
 
+def selecting() -> str:
+    """What each method of selection takes."""
+    found = results("selecting")
+    row = found["rows"][0]
+    lines = [
+        f"To keep {row['keep']:,} of {row['n']:,} made-up images of ten classes by {row['d']} features that are",
+        f"there already, on {row['threads']} threads; the memory is that of the whole process, with 100 MB of features in it:",
+        "",
+        "| method | class by class | memory | not balanced | memory |",
+        "|---|---|---|---|---|",
+    ]
+    for name, figures in found["summary"].items():
+        cells = []
+        for balance in ("equal", "none"):
+            seconds, mb = figures[f"{balance}_s"], figures[f"{balance}_mb"]
+            cells += ["not measured", ""] if seconds is None else [f"{seconds:.1f} s", f"{mb:,.0f} MB"]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(
+        [*lines, "", f"{where(found)}. Raw figures:", "[selecting.json](../benchmarks/results/selecting.json)."]
+    )
+
+
 def diversity() -> str:
     """How near the search for diversity comes to the best values known, and random draws to it."""
     found = results("diversity")
@@ -255,7 +277,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "README.md": (fit_against_plain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
-    ROOT / "docs" / "select.md": (diversity,),
+    ROOT / "docs" / "select.md": (selecting, diversity),
     ROOT / "docs" / "prepare.md": (resizing, loading),
 }
 """The pages that quote figures, and what writes them, from top to bottom."""

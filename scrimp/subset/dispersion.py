@@ -168,7 +168,9 @@ def max_sum(
         rows = _child(search, elite) if len(elite) == _ELITE else search.chance.permutation(n)[:keep]
         _admit(elite, _tabu(search, rows))
     best = np.sort(_polished(search, max(elite, key=lambda solution: solution[0])[1]))
-    return Found(best, _value(search, best), search.moves, tuple(search.trace))
+    value = _value(search, best)
+    search.tell(value)
+    return Found(best, value, search.moves, tuple(search.trace))
 
 
 Solution = tuple[float, Rows]

@@ -44,9 +44,9 @@ def facility_location(pool: Pool, keep: int, seed: int) -> Choice:
 def graph_cut(pool: Pool, keep: int, seed: int) -> Choice:
     """Images like all others and unlike each other: twice their likeness to all images, less that among themselves.
 
-    Greedy on the graph cut function of Iyer and Bilmes (arXiv 1307.4822 tells of it for choosing data), with the
-    trade-off of 2 that keeps it from falling. The seed changes nothing. Cost: a few times `n * d + keep**2 * d`
-    operations.
+    Greedy on the graph cut function that Lin and Bilmes (NAACL 2010) choose sentences by, with the trade-off of 2 that
+    keeps it from falling. The seed changes nothing. Cost: a few times `n * d` operations, and about a hundred times
+    `keep * d`.
     """
     features, n = pool.features, len(pool)
     to_all = (n + (features @ features.sum(axis=0)).astype(np.float64)) / 2
