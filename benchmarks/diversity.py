@@ -1,9 +1,9 @@
 """Does the search for max-sum diversity reach the best values known, and what are 10,000 random draws beside it?
 
-Instances of the maximum diversity problem in the text format of MDPLIB, the library of the Optsicom project: `n m`, then
-a line `i j distance` for each pair, counted from 0 or 1. Best values known are read from `best_found.tsv` beside a file,
-if it is there (name, tab, value). Then CIFAR-10, where it is at hand: 100 training images a class by their pixels'
-principal components, once by the best of 10,000 random draws and once by the search, class by class.
+Instances of the maximum diversity problem in the text format of MDPLIB, the library of the Optsicom project: `n m`,
+then a line `i j distance` for each pair, counted from 0 or 1. Best values known are read from `best_found.tsv` beside a
+file, if it is there (name, tab, value). Then CIFAR-10, where it is at hand: 100 training images a class by their
+pixels' principal components, once by the best of 10,000 random draws and once by the search, class by class.
 
     python benchmarks/diversity.py [FILE ...] [--seconds 10] [--seed 0] [--json] [--data-dir FOLDER] [--quick]
 

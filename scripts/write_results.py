@@ -186,7 +186,8 @@ def selecting() -> str:
     row = found["rows"][0]
     lines = [
         f"To keep {row['keep']:,} of {row['n']:,} made-up images of ten classes by {row['d']} features that are",
-        f"there already, on {row['threads']} threads; the memory is that of the whole process, with 100 MB of features in it:",
+        f"there already, on {row['threads']} threads; the memory is that of the whole process, the",
+        "features in it:",
         "",
         "| method | class by class | memory | not balanced | memory |",
         "|---|---|---|---|---|",
