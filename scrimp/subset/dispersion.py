@@ -24,12 +24,13 @@ Numbers = npt.NDArray[np.float64]
 
 _STEPS = 4  # in which the first solution is put together
 _WIDTH = 32  # images in, and images out, that are looked at for a swap: those that have least and most to give
-_PATIENCE = (20, 20_000)  # moves without a better solution, by image and at most, after which it begins again
+_PATIENCE = (5, 5_000)  # moves without a better solution, by image and at most, after which it begins again
 _ELITE = 8  # solutions from which new starts are made
-_TENURE = ((8, 15), (18, 25))  # moves for which an image stays in, and stays out: at least, and at most
+_TENURE = ((3, 8), (10, 15))  # moves for which an image stays in, and stays out: at least, and at most
+_TENURES = 1009  # of these are drawn in advance
 _POLISHING = 20  # swaps at the end, at most
 _ROUNDING = 1e-9  # of a value: what is better by less is as good
-_MOVES = (2_000, 5)  # of a selection: at least, and for each image kept
+_MOVES = (2_000, 2)  # of a selection: at least, and for each image kept
 
 
 class Distances(Protocol):
@@ -109,7 +110,7 @@ def diversity(pool: Pool, keep: int, seed: int) -> Choice:
     """The images that are furthest from one another: the highest sum of the cosine distances of all pairs.
 
     It takes what lies at the rim of a class, and mislabelled images with it. Cost: `n * d` operations a move, of which
-    there are 2,000 or five for each image kept, and no table of distances.
+    there are 2,000, or two for each image kept, and no table of distances.
     """
     found = max_sum(Cosine(pool.features), keep, seed=seed, moves=max(_MOVES[0], _MOVES[1] * keep))
     return Choice(found.rows, found.value)
@@ -233,8 +234,10 @@ def _tabu(search: _Search, rows: Rows) -> Solution:
     search.tell(value)
     may_leave, may_enter = np.where(inside, 0, np.inf), np.where(inside, np.inf, 0)  # infinite where it may not
     free_again: dict[int, list[int]] = {}
-    most_in, most_out = keep // 2, (n - keep) // 2
-    tenures = search.chance.integers(*_TENURE, (64, 2), endpoint=True).tolist()
+    half = np.array([keep // 2, (n - keep) // 2])  # of all: more must not be barred at a time
+    tenures = search.chance.integers(
+        np.minimum(_TENURE[0], half // 2), np.minimum(_TENURE[1], half), (_TENURES, 2), endpoint=True
+    ).tolist()
     patience = min(_PATIENCE[0] * n, _PATIENCE[1])
     move = last = 0
     while move - last < patience and search.goes_on():
@@ -249,9 +252,9 @@ def _tabu(search: _Search, rows: Rows) -> Solution:
         goes, comes = int(leaving[one]), int(entering[other])
         inside[goes], inside[comes] = False, True
         may_leave[[goes, comes]] = may_enter[[goes, comes]] = np.inf
-        stays_in, stays_out = tenures[move % len(tenures)]
-        free_again.setdefault(move + 1 + min(stays_in, most_in), []).append(comes)
-        free_again.setdefault(move + 1 + min(stays_out, most_out), []).append(goes)
+        stays_in, stays_out = tenures[move % _TENURES]
+        free_again.setdefault(move + 1 + stays_in, []).append(comes)
+        free_again.setdefault(move + 1 + stays_out, []).append(goes)
         value -= float(losses[one, other])
         totals += distances.change(goes, comes)
         if value > best[0] + _ROUNDING * abs(best[0]):
