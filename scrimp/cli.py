@@ -129,7 +129,11 @@ def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
 def fit(
     images: dict[str, Any],
     src: Source,
-    budget: Annotated[str, typer.Option(help="What may be spent: 90s, 10min, 1.5h or '$0.50'.")],
+    budget: Annotated[list[str], typer.Option(help="What may be spent: 90s, 10min, '$0.50', 20Wh; may be repeated.")],
+    max_mb: Annotated[float | None, typer.Option(help="Megabytes that the winner may weigh.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Milliseconds it may take for an image here.")] = None,
+    max_labels: Annotated[int | None, typer.Option(help="Labels that may be used.")] = None,
+    prefer: Annotated[str | None, typer.Option(help="Among equals: accuracy, speed or size.")] = None,
     model: Models = None,
     image_size: ImageSizes = None,
     pretrained: Pretrained = True,
@@ -152,7 +156,7 @@ def fit(
     folder = out or _default_out(src)
     chosen = scrimp.fit(
         found,
-        scrimp.Budget.parse(budget),
+        scrimp.Budget.parse(*budget, max_mb=max_mb, max_ms=max_ms, max_labels=max_labels, prefer=prefer),
         models=model or (),
         image_sizes=image_size or (),
         pretrained=pretrained is not False,

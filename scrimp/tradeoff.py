@@ -37,6 +37,8 @@ AXES: dict[str, Axis] = {
 }
 """The costs that a merit can be held against."""
 
+_PREFERRED: dict[str, str | None] = {"accuracy": None, "speed": "ms", "size": "mb"}
+
 
 class Spread(NamedTuple):
     """A mean over n repetitions; `sd` is the sample standard deviation, None when n is 1."""
@@ -123,7 +125,8 @@ class Chosen:
     """What came out of a comparison.
 
     candidates: best on val first. front: per cost, the candidates that nothing beats on both counts, cheapest first.
-    winner: the highest mean of the task's measure on val; ties: those that cannot be told from it.
+    winner: the highest mean of the task's measure on val, or of those that cannot be told from it the one that is
+    preferred; ties: the others of these.
     failed: runs without a usable model. story: what a budgeted search decided, in order.
     bill: of everything together, what runs share counted once.
     """
@@ -201,11 +204,13 @@ def compare(
     names: Mapping[str, str] | None = None,
     story: Sequence[str] = (),
     bill: Cost | None = None,
+    prefer: Literal["accuracy", "speed", "size"] = "accuracy",
 ) -> Chosen:
     """Puts repetitions together and finds the front and the winner, by the task's measure on val.
 
     names: what to call the candidates, by `Plan.variant`; by default model, size and whatever else tells them apart.
     bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
+    prefer: of the best and those that tie with it the winner is the best, the fastest in use or the smallest.
     Raises `SettingError` when no run was scored on val, or when the runs are of different tasks or classes.
     """
     everything = list(runs)
@@ -223,12 +228,13 @@ def compare(
         (_candidate(names[variant], group) for variant, group in groups.items()),
         key=lambda c: (-c.val.mean, c.name),
     )
-    winner = candidates[0]
+    tied = [candidate for candidate in candidates if _tie(candidates[0], candidate)]
+    winner = min(tied, key=lambda candidate: _price(candidate, _PREFERRED[prefer]))
     return Chosen(
         candidates=tuple(candidates),
         front={axis: _front(candidates, axis) for axis in AXES},
         winner=winner,
-        ties=tuple(c for c in candidates[1:] if _tie(winner, c)),
+        ties=tuple(candidate for candidate in tied if candidate is not winner),
         failed=failed,
         story=tuple(story),
         bill=_whole_bill(everything) if bill is None else bill,
@@ -371,6 +377,14 @@ def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
     from_images = fmean(known) if known else math.inf
     from_seeds = 0.0 if val.sd is None else val.sd / math.sqrt(val.n)
     return max(from_images, from_seeds)
+
+
+def _price(candidate: Candidate, axis: str | None) -> float:
+    """For the choice among equals, where the first of those that cost the same is taken; unknown is dearest."""
+    if axis is None:
+        return 0.0
+    cost = candidate.costs[axis]
+    return math.inf if cost is None else cost.mean
 
 
 def _tie(a: Candidate, b: Candidate) -> bool:

@@ -45,14 +45,16 @@ _POINTS = 100  # of a curve that is computed
 def charts(chosen: Chosen) -> dict[str, Figure]:
     """Every chart of the page by name.
 
-    `front-<axis>`, `curves-epochs`, `curves-seconds`, `schedule`; then `confusion` for classes, `predictions` and
-    `residuals` for targets.
+    `front-<axis>`, `curves-epochs`, `curves-seconds`, `schedule`, `spending` of a budget; then `confusion` for classes,
+    `predictions` and `residuals` for targets.
     """
     figures = {f"front-{axis}": front(chosen, axis) for axis in known_axes(chosen)}
     if any(run.history for candidate in chosen.candidates for run in candidate.runs):
         figures["curves-epochs"] = curves(chosen, "epoch", lambda run: [e.epoch for e in run.history])
         figures["curves-seconds"] = curves(chosen, "seconds of training", learning_seconds)
         figures["schedule"] = schedule(chosen)
+    if chosen.best.decisions:
+        figures["spending"] = spending(chosen)
     _, scores = chosen.reported
     if isinstance(scores, Scores):
         figures["confusion"] = confusion(chosen)
@@ -246,6 +248,39 @@ def schedule(chosen: Chosen) -> Figure:
     figure = _figure(data, "part of the run", "learning rate")
     figure["layout"]["xaxis"]["tickformat"] = ".0%"
     figure["layout"]["yaxis"]["rangemode"] = "tozero"
+    return figure
+
+
+def spending(chosen: Chosen) -> Figure:
+    """How good each candidate was on val after how many seconds of a budget; a cross is where it was given up."""
+    places = {candidate.name: rank for rank, candidate in enumerate(chosen.candidates)}
+    decisions = chosen.best.decisions
+    data = []
+    for name in dict.fromkeys(one.candidate for one in decisions if "val" in one.evidence):
+        own = [one for one in decisions if one.candidate == name and one.verdict in ("in", "trained", "out")]
+        own = [one for one in own if "val" in one.evidence]
+        line_colour = colour(places.get(name, COLOURS))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": _text(words.clipped(name, 40)),
+                "x": [one.at_s for one in own],
+                "y": [one.evidence["val"] for one in own],
+                "text": [_text(one.why) for one in own],
+                "line": {"color": line_colour, "width": 1.8},
+                "marker": {
+                    "color": line_colour,
+                    "size": [11 if one.verdict == "out" else 7 for one in own],
+                    "symbol": ["x" if one.verdict == "out" else "circle" for one in own],
+                },
+                "hovertemplate": "%{text}<br>after %{x:.0f} s<extra></extra>",
+            }
+        )
+    figure = _figure(data, "seconds of the budget that were spent", f"{chosen.measure.word} on val")
+    figure["layout"]["xaxis"]["rangemode"] = "tozero"
+    seen = [float(one.evidence["val"]) for one in decisions if "val" in one.evidence]
+    figure["layout"]["yaxis"].update(_score_axis(chosen.measure, seen))
     return figure
 
 

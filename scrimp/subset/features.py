@@ -50,9 +50,8 @@ class Seen(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def unseen(images: Images) -> Seen:
-    """All training images, for a method that looks at names alone."""
-    rows = images.rows("train")
+def unseen(rows: npt.NDArray[np.int64]) -> Seen:
+    """Images for a method that looks at names alone."""
     return Seen(rows, np.empty((len(rows), 0), dtype=np.float32), np.empty(0, dtype=np.float32))
 
 
@@ -65,7 +64,8 @@ def see(images: Images, features: str, image_px: int | None) -> Seen:
     Cost: a decode per image, and for a model a forward pass; for "trained", ten epochs of a small network.
     """
     if features.endswith(FILE):
-        seen = unseen(images)._replace(values=_from_file(features, len(images.rows("train"))))
+        rows = images.rows("train")
+        seen = unseen(rows)._replace(values=_from_file(features, len(rows)))
     else:
         seen = _look(images, features, image_px)
     _all_are_numbers(seen.values, images, seen.rows, features)

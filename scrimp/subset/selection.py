@@ -170,6 +170,11 @@ def select(
     )
 
 
+def some_at_random(images: Images, rows: Rows, keep: int, seed: int) -> Rows:
+    """`keep` of these rows of the images by chance, as many of each class as it has; a larger `keep` extends a smaller."""
+    return _choose(images, unseen(rows), Selection(keep=keep, balance="fill", seed=seed))[0]
+
+
 def _check(images: Images, rows: Rows, selection: Selection) -> None:
     """Refuses what cannot be kept of these training images."""
     keep, method, least = selection.keep, selection.method, METHODS[selection.method].least
@@ -204,7 +209,7 @@ def _check(images: Images, rows: Rows, selection: Selection) -> None:
 def _seen(images: Images, selection: Selection) -> Seen:
     match METHODS[selection.method].needs:
         case "keys":
-            return unseen(images)
+            return unseen(images.rows("train"))
         case "el2n" | "forgetting" as score:
             return see_scores(images, score, selection.image_px)
         case _:

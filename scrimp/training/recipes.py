@@ -67,7 +67,7 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         changes,
         model=model,
         pretrained=False,
-        epochs=12,
+        epochs=14,
         batch_size=512,
         optimiser="muon",
         lr=0.02,
