@@ -25,6 +25,7 @@ Numbers = npt.NDArray[np.float64]
 _STEPS = 4  # in which the first solution is put together
 _WIDTH = 32  # images in, and images out, that are looked at for a swap: those that have least and most to give
 _PATIENCE = (5, 5_000)  # moves without a better solution, by image and at most, after which it begins again
+_EXCHANGED = 10  # of so many images of a new start, one
 _ELITE = 8  # solutions from which new starts are made
 _TENURE = ((3, 8), (10, 15))  # moves for which an image stays in, and stays out: at least, and at most
 _TENURES = 1009  # of these are drawn in advance
@@ -67,7 +68,8 @@ class Table:
 
     def change(self, leaving: int, entering: int) -> Numbers:
         """As in `Distances`."""
-        return self._table[entering] - self._table[leaving]
+        more: Numbers = self._table[entering] - self._table[leaving]
+        return more
 
     def between(self, rows: Rows, others: Rows) -> Numbers:
         """As in `Distances`."""
@@ -90,7 +92,8 @@ class Cosine:
 
     def change(self, leaving: int, entering: int) -> Numbers:
         """As in `Distances`."""
-        return (self._vectors @ (self._vectors[leaving] - self._vectors[entering])).astype(np.float64)
+        more: Numbers = (self._vectors @ (self._vectors[leaving] - self._vectors[entering])).astype(np.float64)
+        return more
 
     def between(self, rows: Rows, others: Rows) -> npt.NDArray[np.float32]:
         """As in `Distances`."""
@@ -273,7 +276,7 @@ def _child(search: _Search, elite: list[Solution]) -> Rows:
     one, other = (elite[n][1] for n in search.chance.choice(len(elite), 2, replace=False))
     shared, either = np.intersect1d(one, other), np.setxor1d(one, other)
     rows = np.concatenate([shared, search.chance.permutation(either)[: search.keep - len(shared)]])
-    count = min(max(1, search.keep // 10), len(search.distances) - search.keep)
+    count = min(max(1, search.keep // _EXCHANGED), len(search.distances) - search.keep)
     others = np.setdiff1d(np.arange(len(search.distances)), rows)
     return np.concatenate([search.chance.permutation(rows)[count:], search.chance.permutation(others)[:count]])
 

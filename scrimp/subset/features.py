@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -131,9 +132,9 @@ def _components(ready: Prepared) -> dict[str, Tensor]:
     rows = ready.images.rows("train")
 
     def floats(some: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        found = ready.pixels[some].reshape(len(some), -1).astype(np.float32) / 255
+        found = ready.pixels[some].reshape(len(some), -1).astype(np.float32)
         ready.let_go()
-        return found
+        return found * np.float32(1 / 255)
 
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TO_FIT)).astype(np.int64)]
     count = min(_COMPONENTS, len(sample), 3 * ready.image_px**2)
@@ -172,7 +173,8 @@ def _small_recipe(ready: Prepared) -> Recipe:
 
 def _from_file(path: str, n: int) -> npt.NDArray[np.float32]:
     try:
-        values = np.load(path, allow_pickle=False)
+        with Path(path).open("rb") as file:
+            values: npt.NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise NotFound(f"No file of features at '{path}'.") from None
     except (OSError, ValueError) as error:

@@ -171,7 +171,7 @@ def select(
 
 
 def some_at_random(images: Images, rows: Rows, keep: int, seed: int) -> Rows:
-    """`keep` of these rows of the images by chance, as many of each class as it has; a larger `keep` extends a smaller."""
+    """`keep` of these rows by chance, as many of each class, as far as they go; more of them extend fewer."""
     return _choose(images, unseen(rows), Selection(keep=keep, balance="fill", seed=seed))[0]
 
 

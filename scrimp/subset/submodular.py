@@ -26,12 +26,13 @@ def facility_location(pool: Pool, keep: int, seed: int) -> Choice:
     best_of = np.zeros(n, dtype=np.float32)
 
     def likeness(rows: Rows) -> npt.NDArray[np.float32]:
-        return (1 + features @ features[rows].T) / 2
+        return np.float32(0.5) + features @ (np.float32(0.5) * features[rows].T)
 
     def gains(rows: Rows) -> Numbers:
         more = likeness(rows)
         more -= best_of[:, None]
-        return np.maximum(more, 0, out=more).sum(axis=0, dtype=np.float64)
+        total: Numbers = np.maximum(more, 0, out=more).sum(axis=0, dtype=np.float64)
+        return total
 
     def take(row: int) -> None:
         np.maximum(best_of, likeness(np.array([row]))[:, 0], out=best_of)
@@ -54,8 +55,8 @@ def graph_cut(pool: Pool, keep: int, seed: int) -> Choice:
     count = 0
 
     def gains(rows: Rows) -> Numbers:
-        among: Numbers = count + features[rows] @ total + 1
-        return _TRADE_OFF * to_all[rows] - among
+        gained: Numbers = _TRADE_OFF * to_all[rows] - (count + features[rows] @ total + 1)
+        return gained
 
     def take(row: int) -> None:
         nonlocal count, total
