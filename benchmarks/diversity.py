@@ -120,7 +120,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return float(sum(row[figure] for row in drawn))
 
     return {
-        "max_gap": max(gaps, default=None),
+        "max_gap": max(gaps) + 0.0 if gaps else None,  # never -0.0
         "vs_10000_draws_objective": total("value") / total("draws_value") if drawn else None,
         "vs_10000_draws_time": total("seconds_to_better") / total("draws_seconds") if drawn and not never else None,
     }

@@ -12,6 +12,7 @@ from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.images import find_images
 from scrimp.subset import features, select
 from scrimp.subset.features import see, see_scores
+from scrimp.subset.selection import METHODS
 
 
 def nearest_class(values, labels):
@@ -153,3 +154,10 @@ def test_other_tasks_have_no_class_to_ask_for(photos, tmp_path):
     for method in ("el2n", "probcover"):
         with pytest.raises(SettingError, match=f"method='{method}' asks"):
             select(images, keep=5, method=method)
+
+
+def test_nested_methods_extend_what_they_chose(photos):
+    images = find_images(photos)
+    for name in (name for name, method in METHODS.items() if method.nested):
+        kept = [set(select(images, keep=keep, method=name).keys) for keep in (7, 8, 20)]
+        assert kept[0] < kept[1] < kept[2], name
