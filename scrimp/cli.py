@@ -82,6 +82,7 @@ IMAGE_OPTIONS: dict[str, Any] = {
     "classes": Annotated[int | None, typer.Option(help="Keep this many classes, the largest ones.")],
     "min_per_class": Annotated[int | None, typer.Option(help="Leave out classes with fewer images.")],
     "per_class": Annotated[int | None, typer.Option(help="Keep at most this many images a class.")],
+    "subset": Annotated[str | None, typer.Option(help="Train on what a kept list of 'scrimp select' names alone.")],
     "boxes": Annotated[str | None, typer.Option(help="voc: crop to the boxes of Pascal-VOC XML files.")],
     "box_pick": Annotated[str | None, typer.Option(help="Of several boxes: first, largest or each.")],
     "box_margin": Annotated[float | None, typer.Option(help="Room around a box, percent of its sides.")],
@@ -392,6 +393,57 @@ def push(
             _print(f"- not sent, {key}: {reason}")
     if pushed.unreadable:
         raise typer.Exit(1)
+
+
+@app.command()
+@with_image_options
+def select(
+    images: dict[str, Any],
+    src: Source,
+    keep: Annotated[int, typer.Option(help="Training images to keep; val and test stay whole.")],
+    method: Annotated[str, typer.Option(help="How to choose: diversity, k-center, …; docs/select.md.")] = "random",
+    features: Annotated[
+        str, typer.Option(help="What they are compared by: pixels, trained, a pretrained model, or a .npy file.")
+    ] = "pixels",
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels at which they are looked at.")] = None,
+    balance: Annotated[
+        str, typer.Option(help="equal: as many of each class; fill: as far as they go; none: any.")
+    ] = "equal",
+    seed: Annotated[int, typer.Option(help="Which of the possible choices.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="File of the kept list; runs/NAME/kept.json by default.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Also write the images kept as a folder of classes.")] = None,
+    json_: Json = False,
+) -> None:
+    """Choose the training images that are worth it; --subset then takes the list everywhere."""
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from typing import cast
+
+    from scrimp.images import ImageSource, find_images
+    from scrimp.subset import select
+
+    found = find_images(ImageSource(source=src, **images))
+    how = {"method": method, "features": features, "image_px": image_size, "seed": seed}
+    chosen = select(found, keep=keep, balance=cast("Any", balance), **cast("Any", how))
+    path = out or _default_out(src) / "kept.json"
+    kept = chosen.save(path)
+    if export:
+        chosen.export(export)
+    counts = chosen.counts()["train"]
+    if json_:
+        facts = {**kept.model_dump(mode="json"), "path": str(path), "export": str(export) if export else None}
+        print(json.dumps({**facts, "counts": counts, "notes": chosen.notes}, ensure_ascii=False))
+        return
+    _print(f"{len(kept.keys):,} of {kept.chosen_from:,} training images are kept, of {len(counts):,} classes.")
+    if kept.objective is not None:
+        _print(f"Measure of the method, mean over the classes: {kept.objective:,.6g}")
+    _print(f"Choosing took {kept.cost.seconds:,.1f} s, features included.")
+    for note in chosen.notes:
+        _print(f"- {note}")
+    _print(f"List: {path}")
+    if export:
+        _print(f"Images: {export}")
 
 
 @app.command()

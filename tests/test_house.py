@@ -23,12 +23,12 @@ ROOMS = [
     "cost",
     "store",
     "images",
-    "subset",
     "augment",
     "batches",
     "scores",
     "models",
     "training",
+    "subset",
     "plan",
     "meter",
     "tradeoff",
@@ -40,7 +40,9 @@ ROOMS = [
     "serving",
     "cli",
 ]
-"""In the order in which data moves: each may import those before it."""
+"""In the order in which data moves: each may import those before it.
+
+Images are chosen before they are trained on, but by what a model sees in them, or what a training found hard."""
 
 
 def room_of(path: Path) -> str:

@@ -26,7 +26,7 @@ from scrimp.meter import latency_ms
 from scrimp.models import MODELS, build, size_mb, weights_at_hand
 from scrimp.scores import MEASURES, Measure, score, unscorable
 from scrimp.subset import select
-from scrimp.subset.random import random_balanced
+from scrimp.subset.selection import some_at_random
 from scrimp.training import Epoch, Trained, train
 from scrimp.training.checkpoint import Weights
 from scrimp.training.weigh import weigh
@@ -188,7 +188,7 @@ def some_of(ready: Prepared, count: int, seed: int) -> Prepared:
     images = ready.images
     if len(images.rows("train")) <= count:
         return ready
-    kept = set(select(images, keep=count, seed=seed).keys)
+    kept = set(select(images, keep=count, balance="fill", seed=seed).keys)
     spare = [split == "train" and key not in kept for split, key in zip(images.splits, images.keys, strict=True)]
     splits = np.where(spare, "", images.splits)
     name = fingerprint(images.fingerprint, f"some {count} {seed}")
@@ -240,7 +240,7 @@ def what_can_be_decoded(images: Images, px: int, purse: Purse, seed: int) -> Ima
             f"{purse.spent():.1f} s are spent and {left:.1f} s are left. The smallest that would do is about "
             f"{math.ceil(purse.spent() + least + FINISH_S)} s."
         )
-    return select(images, keep=int(affordable) - others, seed=seed)
+    return select(images, keep=int(affordable) - others, balance="fill", seed=seed)
 
 
 def within_labels(images: Images, most: int, seed: int) -> Images:
@@ -257,7 +257,6 @@ def within_labels(images: Images, most: int, seed: int) -> Images:
         raise BudgetError(
             f"max_labels={most} leaves {most - val} images to learn from, fewer than one for each of {least} classes."
         )
-    rows = images.rows("val")
-    kept_val = rows[random_balanced(images.only(rows), keep=val, balance=images.task == "classify", seed=seed)]
+    kept_val = some_at_random(images, images.rows("val"), val, seed)
     rows = np.sort(np.concatenate([images.rows("train"), kept_val, images.rows("test")]))
-    return select(images.only(rows), keep=most - val, seed=seed)
+    return select(images.only(rows), keep=most - val, balance="fill", seed=seed)

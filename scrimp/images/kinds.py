@@ -49,6 +49,8 @@ class ImageSource(Settings):
     """Which box of an image that has several; "each" makes every one of them an image of its own."""
     box_margin: float = Field(default=0.0, ge=0, le=100)
     """Room left around a box, percent of its width and height on each side, as far as the image goes."""
+    subset: str | None = None
+    """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole."""
     remote: Remote = "cache"
     """How images at a URI are read: all copied first, each when needed, or kept on disk once read."""
     cache_size: ByteSize = Field(default=ByteSize(20_000_000_000), gt=0)

@@ -26,6 +26,7 @@ from scrimp.store import write_whole
 from scrimp.training import checkpoint, hardware
 from scrimp.training.averaging import reestimate_batch_norm
 from scrimp.training.checkpoint import Checkpoint, Weights
+from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import loss_and_merit, losses_of, predict
 from scrimp.training.history import Epoch, to_csv
 from scrimp.training.mixing import mixed
@@ -68,13 +69,19 @@ class Trained:
 
 
 def train(
-    ready: Prepared, recipe: Recipe, *, out: str | Path | None = None, model: Classifier | None = None
+    ready: Prepared,
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    model: Classifier | None = None,
+    dynamics: Dynamics | None = None,
 ) -> Trained:
     """Trains a model by a recipe and keeps the weights of the epoch that was best on val.
 
     out: folder for model.safetensors, model.json, history.csv and, until the end, checkpoint.pt; by default one
     below `runs/`. A run that was killed goes on from its last whole epoch when called again in the same way, unless
     it has `max_seconds`. model: go on from this model, which is changed, instead of building the recipe's.
+    dynamics: filled with what was answered about each image, from here on.
 
     Ctrl-C, a loss that is not a number and the end of `max_seconds` end the run, not the program: the result says
     why, and holds the best model so far. Raises `TrainingError` when there is no such model yet, `SettingError` for
@@ -95,6 +102,7 @@ def train(
         if done.history:
             notes.append(f"Went on after epoch {done.history[-1].epoch}, where an earlier start had been cut off.")
         stage = set_stage(ready, recipe, model, done, watch, notes)
+        stage.dynamics = dynamics
         try:
             status, reason = _epochs(stage, done, lambda: _keep(stage, done, folder, resumable))
         except TrainingError as error:
@@ -212,6 +220,8 @@ def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     stage.loss_sum += losses.sum()
     if images.task == "classify":
         stage.right += (outputs.argmax(1) == labels).sum()
+    if stage.dynamics is not None:
+        stage.dynamics.add(batch.rows, outputs, labels)
     stage.images += len(labels)
 
 

@@ -19,6 +19,7 @@ from scrimp.scores import MEASURES, unscorable
 from scrimp.training import hardware
 from scrimp.training.averaging import Average
 from scrimp.training.checkpoint import Checkpoint
+from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import give_units, seconds_to_predict
 from scrimp.training.features import head_first
 from scrimp.training.lr_finding import find_lr
@@ -59,6 +60,7 @@ class Stage:
     validated_at: float = 0.0
     lr: float = 0.0
     frozen: bool = False
+    dynamics: Dynamics | None = None
 
 
 def check(ready: Prepared, recipe: Recipe) -> None:
