@@ -42,7 +42,7 @@ class Layer(NamedTuple):
         if self.form == "last":
             return output.permute(0, 3, 1, 2)
         if self.form == "tokens":
-            return output[:, self.prefix :].transpose(1, 2).unflatten(2, (self.side, self.side))
+            return output[:, self.prefix :].transpose(1, 2).reshape(len(output), -1, self.side, self.side)
         return output
 
     def output(self, maps: Tensor, before: Tensor) -> Tensor:
@@ -54,6 +54,8 @@ class Layer(NamedTuple):
         return maps
 
 
+@torch.inference_mode(False)  # whatever the caller is in: slopes are needed
+@torch.enable_grad()
 def heat_map(model: Classifier, pixels: Pixels, class_index: int) -> Heat:
     """What of an image speaks for a class, by Grad-CAM: float32 (px, px), from 0 to 1 at its hottest.
 
@@ -106,9 +108,12 @@ def overlay(pixels: Pixels, heat: Heat) -> Pixels:
     """The image with its heat laid over it, uint8 (px, px, 3): yellow is hottest, what is cold stays as it is."""
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     weight = _OPACITY * heat[..., None]
-    return np.rint(pixels * (1 - weight) + colours * weight).astype(np.uint8)
+    laid: Pixels = np.rint(pixels * (1 - weight) + colours * weight).astype(np.uint8)
+    return laid
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def find_layer(model: Classifier, pixels: Pixels) -> Layer:
     """The layer that Grad-CAM looks at: the last that still knows where something is.
 
@@ -142,8 +147,7 @@ def _grids(model: Classifier, pixels: Pixels) -> list[tuple[Layer, bool]]:
     handles = [module.register_forward_hook(keeper(path)) for path, module in _candidates(body)]
     handles.append(model.head.register_forward_pre_hook(lambda *_: at_the_head.append(True)))
     try:
-        with torch.enable_grad():
-            answer = body(_normalised(model, pixels).requires_grad_())
+        answer = body(_normalised(model, pixels).requires_grad_())
     finally:
         for handle in handles:
             handle.remove()
@@ -202,6 +206,6 @@ def _normalised(model: Classifier, pixels: Pixels) -> Tensor:
 
 
 def _from_0_to_1(heat: Tensor) -> Heat:
-    values = heat.detach().float().cpu().numpy()
+    values: Heat = heat.detach().float().cpu().numpy()
     hottest = float(values.max())
-    return values / hottest if hottest > 0 else values
+    return values / np.float32(hottest) if hottest > 0 else values

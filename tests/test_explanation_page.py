@@ -178,7 +178,8 @@ def test_bars_and_lines_are_those_of_the_figures() -> None:
     assert (bars["x"], bars["y"], bars["text"]) == ([pytest.approx(0.85)], [0.75], ["20"])
     assert line["x"] == line["y"] == [0, 1]
     blur = charts["robustness"]["data"][0]
-    assert (blur["name"], blur["x"], blur["y"]) == ("blur", [0, 1, 2, 3], [0.85, *pytest.approx([0.7, 0.6, 0.5])])
+    assert (blur["name"], blur["x"]) == ("blur", [0, 1, 2, 3])
+    assert blur["y"] == pytest.approx([0.85, 0.7, 0.6, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from scrimp.explaining.kinds import CorruptionKind
 
@@ -41,8 +43,10 @@ def noise(pixels: Pixels, strength: float, number: int) -> Pixels:
 
 def jpeg(pixels: Pixels, strength: float, number: int) -> Pixels:
     """Saved as a JPEG of this quality, with half the colour resolution as usual, and opened again."""
-    _, file = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])
-    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1], dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=int(strength))
+    with Image.open(file) as opened:
+        return np.asarray(opened, dtype=np.uint8)
 
 
 def brightness(pixels: Pixels, strength: float, number: int) -> Pixels:

@@ -488,7 +488,7 @@ def robustness(found: Robustness, measure: Measure) -> Figure:
             }
         )
     figure = _figure(data, "strength", measure.word)
-    figure["layout"]["yaxis"].update(_score_axis(measure, (y for trace in data for y in trace["y"])))
+    figure["layout"]["yaxis"].update(_score_axis(measure, [found.clean, *(one.merit for one in found.corrupted)]))
     figure["layout"]["xaxis"] |= {"tickvals": [0, 1, 2, 3], "ticktext": ["as they are", "1", "2", "3"]}
     return figure
 
