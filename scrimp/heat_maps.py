@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from math import isqrt
 from typing import Any, Literal, NamedTuple
@@ -64,7 +65,7 @@ def heat_map(model: Classifier, pixels: Pixels, class_index: int) -> Heat:
     target, where the heat is on what makes it larger. All 0 where nothing speaks for it.
     The layer is found anew (see `find_layer`). Nothing of the model is changed, but nobody else may use it meanwhile,
     since hooks hang in it. Raises `SettingError` for a model without a grid of positions, `ImageError` for pixels that
-    are not a square. Cost: twice a forward and a backward pass.
+    are not a square. Cost: some four forward and backward passes.
     Selvaraju and others, "Grad-CAM" (arXiv 1610.02391).
     """
     from captum.attr import LayerAttribution, LayerGradCam
@@ -118,21 +119,23 @@ def find_layer(model: Classifier, pixels: Pixels) -> Layer:
     """The layer that Grad-CAM looks at: the last that still knows where something is.
 
     That is, in the order in which they are done, the last before the head whose output is a grid of 4 x 4 positions
-    or more and has a say in the answer. (After the last attention of a transformer only the class token has one.)
-    Pools that only sum up for the head, the insides of attention, and layers that are used twice do not count.
+    or more, each of which has a say in the answer, and that all the answer knows of the image goes through. (Of a
+    transformer with a class token it is the last block but one: after the last attention only that token has a say.)
+    Pools that only sum up for the head, and layers that are used twice, do not count.
     Raises `SettingError` for a model without any, `ImageError` for pixels that are not a square.
-    Cost: a forward and a backward pass.
+    Cost: two or three forward and backward passes, some more for a transformer.
     """
     found = _grids(model, pixels)
     if not found:
         raise SettingError(f"{model.name} has no layer whose output is a grid of positions: no heat map can be made.")
     least = min(_LEAST_SIDE, max(layer.side for layer, _ in found))
     fine = [(layer, has_a_say) for layer, has_a_say in reversed(found) if layer.side >= least]
-    return next((layer for layer, has_a_say in fine if has_a_say), fine[0][0])
+    suited = (layer for layer, has_a_say in fine if has_a_say and _all_goes_through(layer, model, pixels))
+    return next(suited, fine[0][0])
 
 
 def _grids(model: Classifier, pixels: Pixels) -> list[tuple[Layer, bool]]:
-    """Every layer whose output is a grid, in the order in which they are done, and whether the answer depends on it."""
+    """Every layer whose output is a grid, in the order in which they are done, and whether that has a say."""
     body = model.body
     done: list[tuple[str, Tensor]] = []
     at_the_head: list[bool] = []
@@ -144,40 +147,35 @@ def _grids(model: Classifier, pixels: Pixels) -> list[tuple[Layer, bool]]:
 
         return keep
 
-    handles = [module.register_forward_hook(keeper(path)) for path, module in _candidates(body)]
+    pools = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+    modules = [(path, module) for path, module in body.named_modules() if path and not isinstance(module, pools)]
+    handles = [module.register_forward_hook(keeper(path)) for path, module in modules]
     handles.append(model.head.register_forward_pre_hook(lambda *_: at_the_head.append(True)))
     try:
         answer = body(_normalised(model, pixels).requires_grad_())
     finally:
         for handle in handles:
             handle.remove()
-    paths = [path for path, _ in done]
-    found = [
-        (layer, output)
-        for path, output in done
-        if paths.count(path) == 1 and (layer := _layer(path, output, body)) is not None
-    ]
-    if not found:
-        return []
-    slopes = torch.autograd.grad(answer.sum(), [output for _, output in found], allow_unused=True)
+    times = Counter(path for path, _ in done)
+    grids = [(_layer(path, output, body), output) for path, output in done if times[path] == 1]
+    found = [(layer, output) for layer, output in grids if layer is not None]
+    slopes = torch.autograd.grad(answer.sum(), [output for _, output in found], allow_unused=True) if found else ()
     return [
         (layer, slope is not None and bool(layer.maps(slope).any()))
         for (layer, _), slope in zip(found, slopes, strict=True)
     ]
 
 
-def _candidates(body: nn.Module) -> list[tuple[str, nn.Module]]:
-    """All modules, without pools that sum up for the head and without the insides of attention.
-
-    There, outputs have the shape of a grid (of tokens by tokens, of heads) and are none.
-    """
-    attention = [f"{path}." for path, module in body.named_modules() if "att" in type(module).__name__.lower()]
-    pools = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-    return [
-        (path, module)
-        for path, module in body.named_modules()
-        if path and not isinstance(module, pools) and not path.startswith(tuple(attention))
-    ]
+def _all_goes_through(layer: Layer, model: Classifier, pixels: Pixels) -> bool:
+    """Whether the answer no longer depends on the image when this output is cut off from it."""
+    image = _normalised(model, pixels).requires_grad_()
+    module = model.body.get_submodule(layer.path)
+    handle = module.register_forward_hook(lambda _, inputs, output: output.detach().requires_grad_().clone())
+    try:
+        [slope] = torch.autograd.grad(model.body(image).sum(), [image], allow_unused=True)
+    finally:
+        handle.remove()
+    return slope is None
 
 
 def _layer(path: str, output: Tensor, body: nn.Module) -> Layer | None:

@@ -139,7 +139,7 @@ def test_the_heat_is_laid_over_the_image_and_the_cold_is_left_as_it_is():
         ("squeezenet1_1", 128, "classifier.0", 7),
         ("simple_cnn", 32, "layers", 8),
         ("ultralight", 64, "layers", 4),
-        ("timm:test_vit", 96, "blocks.5.norm1", 6),
+        ("timm:test_vit", 96, "blocks.4", 6),
     ],
 )
 def test_the_last_layer_that_knows_where_is_found(name, px, path, side):
