@@ -59,8 +59,8 @@ def _verdict(found: Explanation) -> str:
     if found.robustness:
         measure = MEASURES[found.task]
         worst = min(found.robustness.corrupted, key=lambda one: one.merit)
-        said += f" What harms it most is {worst.kind}: at {worst.setting}, its {measure.word} falls from "
-        said += f"{measure.text(found.robustness.clean)} to {measure.text(worst.merit)}."
+        said += f" What harms it most is {worst.kind}: at {worst.setting}, {measure.word} falls to "
+        said += f"{measure.text(worst.merit)}."
     return said
 
 

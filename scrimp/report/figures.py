@@ -465,7 +465,7 @@ def reliability(bins: Sequence[Bin], task: Task) -> Figure:
     }
     figure = _figure([bars, perfect], "probability that was said", right)
     for axis in ("xaxis", "yaxis"):
-        figure["layout"][axis] |= {"range": [0, 1 if axis == "xaxis" else 1.08], "tickformat": ".0%"}
+        figure["layout"][axis] |= {"range": [0, 1 if axis == "xaxis" else 1.08], "dtick": 0.2, "tickformat": ".0%"}
     return figure
 
 
