@@ -1,6 +1,6 @@
 """Scrimp trains the most accurate image classifier that a budget can buy, and shows what it cost.
 
-    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, serve
+    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, explain, serve
 
 and `fit` does all of it within a budget.
 """
@@ -15,13 +15,14 @@ from scrimp.errors import ScrimpError
 if TYPE_CHECKING:
     from scrimp.batches import Preparation, Prepared, prepare
     from scrimp.cost import Cost
+    from scrimp.explaining import Explanation, explain
     from scrimp.fitting import Budget, fit
     from scrimp.images import Images, ImageSource, Inspection, find_images, inspect_images
     from scrimp.meter import Run, load_run, load_runs, measure
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_inspection, write_lr_curve, write_report
+    from scrimp.report import write_explanation, write_inspection, write_lr_curve, write_report
     from scrimp.serving import serve
     from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
@@ -35,6 +36,8 @@ _HOME = {
     "Prepared": "batches",
     "prepare": "batches",
     "Cost": "cost",
+    "Explanation": "explaining",
+    "explain": "explaining",
     "Budget": "fitting",
     "fit": "fitting",
     "Images": "images",
@@ -51,6 +54,7 @@ _HOME = {
     "load_model": "models.saved",
     "Plan": "plan",
     "read_plan": "plan",
+    "write_explanation": "report",
     "write_inspection": "report",
     "write_lr_curve": "report",
     "write_report": "report",
@@ -81,6 +85,7 @@ __all__ = [
     "Cost",
     "Distillation",
     "Distilled",
+    "Explanation",
     "ImageSource",
     "Images",
     "Inspection",
@@ -98,6 +103,7 @@ __all__ = [
     "build",
     "compare",
     "distill",
+    "explain",
     "find_images",
     "find_lr",
     "fit",
@@ -114,6 +120,7 @@ __all__ = [
     "sweep",
     "train",
     "vary",
+    "write_explanation",
     "write_inspection",
     "write_lr_curve",
     "write_report",

@@ -20,6 +20,8 @@ from scrimp.errors import ScrimpError, SettingError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from scrimp.explaining import Explanation
+    from scrimp.explaining.kinds import Calibration
     from scrimp.images import Inspection
     from scrimp.meter import Run
     from scrimp.plan import Plan
@@ -360,6 +362,35 @@ def compare(
 
         write_report(chosen, report)
     _print_chosen(chosen, report, json_)
+
+
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="Run folder, for example runs/photos/best.")],
+    images: Annotated[list[str] | None, typer.Argument(help="Image files to look at, beside those of the run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write; explanation.html in RUN by default.")] = None,
+    endpoint_url: EndpointUrl = None,
+    json_: Json = False,
+) -> None:
+    """Show why a trained model is right or wrong: heat maps, mistakes, calibration, worse images.
+
+    The exit code is 1 where an image could not be read.
+    """
+    _use_endpoint(endpoint_url)
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from scrimp.explaining import explain
+    from scrimp.report import EXPLANATION, write_explanation
+
+    found = explain(run, images)
+    page = write_explanation(found, out or run / EXPLANATION)
+    if json_:
+        print(json.dumps({**found.to_json(), "page": str(page)}, ensure_ascii=False))
+    else:
+        _print_explanation(found, page)
+    if found.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -778,6 +809,53 @@ def _print_inspection(found: Inspection, page: Path) -> None:
     for note in found.notes:
         _print(f"- {note}")
     _print(f"Page: {page}")
+
+
+def _print_explanation(found: Explanation, page: Path) -> None:
+    from rich.table import Table
+
+    from scrimp.scores import MEASURES
+
+    measure = MEASURES[found.task]
+    if found.given:
+        table = Table("image", "said", "probability", "Grad-CAM and occlusion agree")
+        for one in found.given:
+            agreement = _UNKNOWN if one.agreement is None else f"{one.agreement:.2f}"
+            table.add_row(one.key, one.said, _share(one.probability), agreement)
+        _print(table)
+    for key, reason in found.unreadable:
+        _print(f"- not read, {key}: {reason}")
+    if found.scores:
+        _print(f"{found.split}: {found.scores.said}, {found.scores.n:,} images")
+    if found.qualities:
+        table = Table("class" if found.task == "classify" else "label", "images", "precision", "recall")
+        for quality in found.qualities[:_CLASSES]:
+            table.add_row(quality.name, f"{quality.images:,}", _share(quality.precision), _share(quality.recall))
+        _print(table)
+    if len(found.qualities) > _CLASSES:
+        _print(f"The first {_CLASSES} of {len(found.qualities):,}; the page has them all.")
+    if found.calibration:
+        told = found.calibration
+        _print(f"Calibration error (ECE): {told.ece:.1%}" + _scaled(told))
+    if found.robustness:
+        table = Table("images made worse", "1", "2", "3")
+        for kind in dict.fromkeys(one.kind for one in found.robustness.corrupted):
+            merits = [measure.text(one.merit) for one in found.robustness.corrupted if one.kind == kind]
+            table.add_row(kind, *merits)
+        _print(table)
+        _print(
+            f"{measure.title} on the same {found.robustness.n:,} images as they are: "
+            f"{measure.text(found.robustness.clean)}"
+        )
+    for note in (*found.notes, *(f"not shown: {line}" for line in found.left_out)):
+        _print(f"- {note}")
+    _print(f"Page: {page}")
+
+
+def _scaled(told: Calibration) -> str:
+    if told.temperature is None or told.ece_scaled is None:
+        return ""
+    return f"; {told.ece_scaled:.1%} with the temperature {told.temperature:.2f}"
 
 
 def _print_lr(found: LrFound, page: Path) -> None:

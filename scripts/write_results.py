@@ -335,6 +335,31 @@ def techniques() -> str:
     )
 
 
+def explain() -> str:
+    """Whether heat lies on what decides, and goes away with the knowledge."""
+    found = results("explain")
+    rows, summary = found["rows"], found["summary"]
+    lines = [
+        "Planted objects: on a ground of noise, a disc whose colour decides the class, and two of the same size that",
+        "say nothing. Is the hottest point of the true class on the disc that decides? Part of",
+        f"{rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %; and the same with",
+        "random weights, whose maps should know nothing:",
+        "",
+        "| model, learnt from scratch | grid | accuracy | Grad-CAM hits | occlusion hits | random weights hit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shares = (f"{100 * row[figure]:.0f} %" for figure in ("accuracy", "grad_cam", "occlusion", "random"))
+        lines.append(f"| `{row['model']}` | {row['grid']} x {row['grid']} | {' | '.join(shares)} |")
+    lines += [
+        "",
+        "Pixel by pixel, the maps of the trained and of the random weights correlate by",
+        f"{summary['correlation_random']:.2f} at most, on average over the images. {where(found)}. Raw figures:",
+        "[explain.json](../benchmarks/results/explain.json).",
+    ]
+    return "\n".join(lines)
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",
@@ -371,6 +396,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "docs" / "fit.md": (fit_in_docs,),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),
+    ROOT / "docs" / "explain.md": (explain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
     ROOT / "docs" / "select.md": (selecting, diversity),

@@ -35,8 +35,9 @@ ROOMS = [
     "sweeping",
     "techniques",
     "fitting",
+    "heat_maps",
+    "explaining",
     "report",
-    "explain",
     "serving",
     "cli",
 ]
