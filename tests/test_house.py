@@ -36,6 +36,7 @@ ROOMS = [
     "techniques",
     "fitting",
     "report",
+    "heat_maps",
     "explain",
     "serving",
     "cli",
