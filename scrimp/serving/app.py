@@ -38,7 +38,7 @@ def serve(
     limits: Mapping[str, float] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> None:
-    """Serves a trained model on http://host:port, page and JSON API, until Ctrl-C or SIGTERM; what was begun is finished.
+    """Serves a model on http://host:port, page and JSON API, until Ctrl-C or SIGTERM; then finishes what it began.
 
     port: 0 takes a free one. runtime: PyTorch, or ONNX Runtime on a file that `export` wrote. workers: processes, each
     with a copy of the model and its share of the cores. limits: those of `Limits` that are to be others, by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scrimp.errors import NotFound
+from scrimp.errors import NotFound, SettingError
 from scrimp.meter import SHEET_ROWS, Run, load_run
 from scrimp.scores import number
 from scrimp.serving.predicting import Prediction, Predictor
@@ -24,6 +25,7 @@ _LOCAL_FONTS = ("system-ui", "sans-serif")  # the default ones are fetched from 
 _KEPT_SECONDS = 3600  # what was uploaded lies on the disk no longer than about this
 _TILE = 96  # pixels, of the contact sheet
 _SHOWN = 5  # of many classes, the most probable
+_ONE_MAP = threading.Lock()  # hooks hang in the model meanwhile
 
 
 def build_page(service: Service, examples: Path) -> gradio.Blocks:
@@ -84,7 +86,10 @@ def shown_for(service: Service, path: str | None, *, heat: bool) -> tuple[Any, P
     took = f"Seen in {1000 * (answered - began):.0f} ms"
     if not heat:
         return answer_for(seen), None, f"{took}."
-    picture = _under_heat(predictor, pixels, seen)
+    try:
+        picture = _under_heat(predictor, pixels.transpose(1, 2, 0), seen)
+    except SettingError as error:  # not every model has a place to look at
+        return answer_for(seen), None, f"{took}. {error}"
     return answer_for(seen), picture, f"{took}, heat map in {1000 * (time.perf_counter() - answered):.0f} ms more."
 
 
@@ -97,22 +102,13 @@ def answer_for(seen: Prediction) -> Any:
 
 
 def _under_heat(predictor: Predictor, pixels: Pixels, seen: Prediction) -> Pixels:
-    """The square that the model saw, what spoke for its answer in bright colours."""
-    import torch
-
-    from scrimp.heat_maps import heat_map
+    """The square (px, px, 3) that the model saw, and over it what spoke for its answer."""
+    from scrimp.heat_maps import heat_map, overlay
 
     index = predictor.classes.index(next(iter(seen.probabilities))) if seen.probabilities else 0
-    warm = heat_map(predictor.model, torch.from_numpy(pixels)[None], index)
-    return over(pixels.transpose(1, 2, 0), warm)
-
-
-def over(square: Pixels, heat: npt.NDArray[np.floating[Any]]) -> Pixels:
-    """An image (h, w, 3) under its heat map (h, w) from 0 to 1, half of each."""
-    import cv2
-
-    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.asarray((square.astype(np.uint16) + colours) // 2, dtype=np.uint8)
+    with _ONE_MAP:
+        heat = heat_map(predictor.model, pixels, index)
+    return overlay(pixels, heat)
 
 
 def _answer_box(predictor: Predictor) -> Any:
