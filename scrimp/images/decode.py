@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -120,7 +120,7 @@ def open_rgb(
         raise ImageError(f"'{item}' cannot be decoded: {_lowered(error)}.") from None
 
 
-def claimed_size(content: bytes, formats: Sequence[str]) -> tuple[int, int]:
+def claimed_size(content: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
     """Width and height that the file of an image claims in its first bytes; nothing is decoded.
 
     formats: what Pillow calls the kinds that are let in. Raises `ImageError` for anything else.

@@ -218,10 +218,10 @@ async def _look(service: Service, name: str, content: bytes) -> Prediction | Ref
 
 
 def _as_json(name: str, seen: Prediction | Refused, top: int | None) -> dict[str, Any]:
+    error = None
     if isinstance(seen, Refused):
-        seen, error = Prediction(name, {}), {"code": seen.code, "message": seen.message}
-    else:
-        error = None
+        error = {"code": seen.code, "message": seen.message}
+        seen = Prediction(name, {})
     return {
         "image": seen.image,
         "label": seen.label,
@@ -277,17 +277,18 @@ async def _parts(headers: Headers, body: bytes) -> list[tuple[str, bytes]]:
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
+    parser = MultiPartParser(headers, whole())
     try:
-        form = await MultiPartParser(headers, whole()).parse()
+        form = await parser.parse()
+        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        return [(_printable(file.filename or "image"), await file.read()) for file in files]
     except MultiPartException as error:
         raise Refused(400, "bad_form", f"The form cannot be read: {error.message}") from None
     except Exception as error:  # what a damaged form makes of its parser has no bounds
         raise Refused(400, "bad_form", f"The form cannot be read: {error}") from None
-    try:
-        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        return [(_printable(file.filename or "image"), await file.read()) for file in files]
     finally:
-        await form.close()
+        for file in getattr(parser, "_files_to_close_on_error", ()):  # of a form cut short, nobody else would
+            file.close()
 
 
 def _printable(name: str) -> str:

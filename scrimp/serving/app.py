@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scrimp.serving.service import Limits
 
 _SETTINGS = "SCRIMP_SERVE"  # the environment variable that tells a worker process what to serve
+_COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"  # the one that tells Prometheus's library where they count together
 _BACKLOG = 2048
 _STOP_SECONDS = 30  # what is under way has this long to end
 
@@ -35,7 +36,7 @@ def serve(
     port: int = 7860,
     runtime: Runtime = "torch",
     workers: int = 1,
-    limits: Mapping[str, float] | None = None,
+    limits: Mapping[str, Any] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> None:
     """Serves a model on http://host:port, page and JSON API, until Ctrl-C or SIGTERM; then finishes what it began.
@@ -72,13 +73,13 @@ def serve(
         "access_log": False,
         "log_level": "warning",
         "timeout_graceful_shutdown": _STOP_SECONDS,
+        "timeout_worker_healthcheck": _STOP_SECONDS,  # a process that is starting on a busy machine is not dead
     }
     said_on = sys.stdout
     with listening, tempfile.TemporaryDirectory(prefix="scrimp-serve-") as scratch, redirect_stdout(sys.stderr):
         if workers > 1:
             settings = {"folder": str(folder), "runtime": runtime, "limits": allowed.model_dump(), "workers": workers}
-            os.environ[_SETTINGS] = json.dumps(settings | {"scratch": scratch})
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = scratch
+            os.environ |= {_SETTINGS: json.dumps(settings | {"scratch": scratch}), _COUNTED_IN: scratch}
             config = uvicorn.Config("scrimp.serving.app:app_of_worker", factory=True, workers=workers, **options)
             begin: Callable[[], object] = Multiprocess(config, [listening]).run
         else:
@@ -86,8 +87,13 @@ def serve(
             begin = partial(server.run, [listening])
         with redirect_stdout(said_on):
             say(url)
-        with suppress(KeyboardInterrupt):
+        try:
             begin()
+        except KeyboardInterrupt:
+            pass  # by now all is answered
+        finally:
+            for name in (_SETTINGS, _COUNTED_IN):
+                os.environ.pop(name, None)
 
 
 def _threads(workers: int) -> int:
@@ -123,7 +129,7 @@ def build_app(predictor: Predictor, limits: Limits, scratch: Path) -> FastAPI:
     import gradio
 
     from scrimp.serving.api import build_api
-    from scrimp.serving.page import build_page, theme
+    from scrimp.serving.page import build_page
     from scrimp.serving.service import Service
 
     service = Service(predictor, limits)
@@ -133,7 +139,6 @@ def build_app(predictor: Predictor, limits: Limits, scratch: Path) -> FastAPI:
         api,
         page,
         path="/",
-        theme=theme(),
         max_file_size=int(limits.upload_mb * 1e6),
         show_error=True,
         footer_links=[],
@@ -154,7 +159,7 @@ def _end_pages_early(api: FastAPI, page: Any) -> None:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
-        heeded = {}
+        heeded: dict[int, Any] = {}
 
         def heed(number: int, frame: Any) -> None:
             loop.call_soon_threadsafe(page.stop_event.set)

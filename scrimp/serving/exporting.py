@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-import scrimp.serving.trial
 from scrimp.batches import Prepared
 from scrimp.errors import ImageError, MissingExtra, SettingError, StorageError, UnknownName, WeightsError
 from scrimp.images.kinds import Task
@@ -26,6 +25,7 @@ from scrimp.meter import Run, load_run
 from scrimp.models import Classifier
 from scrimp.models.saved import load_model, read_facts
 from scrimp.scores import MEASURES, score, unscorable
+from scrimp.serving import trial
 from scrimp.serving.predicting import ONNX_FILES, THRESHOLD, folder_of
 from scrimp.store import write_whole
 from scrimp.sweeping import ready_for
@@ -297,23 +297,29 @@ def _compared(
     if images.fingerprint != run.fingerprint:
         notes += ("The images have changed since this run: its own figures are of others.",)
 
-    def tried(format: Format, file: Path, expected: Floats | None) -> tuple[Tried, Floats]:
-        outputs, one, together = _try(format, file, ready, rows)
-        same = 1.0 if expected is None else agreement(outputs, expected, images.task)
-        merit = score(images.task, images.labels[rows], outputs, len(images.classes)).merit
-        size = file.stat().st_size / 1e6
-        return Tried(file.name, size, 1000 * one, min(_BATCH, len(images)) / together, merit, same), outputs
+    ours = folder / FILES["safetensors"]
+    outputs, *seconds = _try(format, file, ready, rows)
+    expected, *own_seconds = _try("safetensors", ours, ready, rows)
 
-    model, expected = tried("safetensors", folder / FILES["safetensors"], None)
-    exported, _ = tried(format, file, expected)
+    def tried(file: Path, outputs: Floats, one: float, together: float) -> Tried:
+        return Tried(
+            file=file.name,
+            mb=file.stat().st_size / 1e6,
+            ms_per_image=1000 * one,
+            images_per_second=_BATCH / together,
+            merit=score(images.task, images.labels[rows], outputs, len(images.classes)).merit,
+            agreement=agreement(outputs, expected, images.task),
+        )
+
+    model, exported = tried(ours, expected, *own_seconds), tried(file, outputs, *seconds)
     return Exported(target / file.name, format, images.task, model, exported, len(rows), notes)
 
 
 def _try(format: Format, file: Path, ready: Prepared, rows: npt.NDArray[np.int64]) -> tuple[Floats, float, float]:
     """Outputs of the rows, and the seconds of one image and of a batch, in a fresh process of the file's runtime."""
-    home = str(Path(scrimp.serving.trial.__file__).parents[2])  # where the runtime of safetensors, which is ours, lies
+    home = str(Path(trial.__file__).parents[2])  # where the runtime of safetensors, which is ours, lies
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-P", scrimp.serving.trial.__file__, format, str(file.resolve())]
+    command = [sys.executable, "-P", trial.__file__, format, str(file.resolve())]
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(
@@ -330,7 +336,9 @@ def _try(format: Format, file: Path, ready: Prepared, rows: npt.NDArray[np.int64
             process.wait()
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise WeightsError(f"'{file.name}' cannot be run by itself: {''.join(last)}") from None
+            raise WeightsError(
+                f"'{file.name}' cannot be run by itself: {''.join(last) or 'it does not say why'}"
+            ) from None
         process.stdin.close()  # type: ignore[union-attr]
     return outputs, one, together
 
@@ -341,10 +349,8 @@ def _asker(process: subprocess.Popen[bytes]) -> Callable[[Pixels], Floats]:
     there, back = process.stdin, process.stdout
 
     def ask(pixels: Pixels) -> Floats:
-        np.lib.format.write_array(there, pixels, allow_pickle=False)
-        there.flush()
-        answer: Floats = np.lib.format.read_array(back, allow_pickle=False)
-        return answer
+        trial.send(there, pixels)
+        return trial.receive(back)
 
     return ask
 

@@ -21,7 +21,6 @@ from scrimp.serving.service import Refused, Service
 
 Pixels = npt.NDArray[np.uint8]
 
-_LOCAL_FONTS = ("system-ui", "sans-serif")  # the default ones are fetched from elsewhere
 _KEPT_SECONDS = 3600  # what was uploaded lies on the disk no longer than about this
 _TILE = 96  # pixels, of the contact sheet
 _SHOWN = 5  # of many classes, the most probable
@@ -64,12 +63,7 @@ def build_page(service: Service, examples: Path) -> gradio.Blocks:
         inputs, outputs = [image, with_heat], [answer, heat, took]
         image.change(shown, inputs, outputs, queue=False, api_name="predict")
         with_heat.change(shown, inputs, outputs, queue=False, api_visibility="private")
-    return page
-
-
-def theme() -> gradio.themes.Base:
-    """Gradio's own, without fonts from elsewhere."""
-    return gradio.themes.Default(font=_LOCAL_FONTS, font_mono=("ui-monospace", "monospace"))
+    return page  # type: ignore[no-any-return]
 
 
 def shown_for(service: Service, path: str | None, *, heat: bool) -> tuple[Any, Pixels | None, str]:

@@ -141,7 +141,7 @@ def _by_torch(model: Classifier) -> Callable[[Pixels], Floats]:
 
     from scrimp.models.fusing import fused
 
-    quick: Any = fused(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    quick: Any = fused(model).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def outputs(pixels: Pixels) -> Floats:

@@ -23,7 +23,7 @@ from scrimp.settings import Settings
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What may be uploaded, as Pillow calls it: pictures, and nothing that another program would have to run."""
 
 _MOST_FILES = 64  # in one request

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 import numpy as np
 
@@ -59,18 +60,29 @@ def seconds(run: Callable[[Array], Array], pixels: Array) -> float:
     return median(taken)
 
 
+def send(pipe: IO[bytes], array: Array) -> None:
+    """Writes an array; NumPy would ask a file where it is, and a pipe does not know."""
+    np.lib.format.write_array(SimpleNamespace(write=pipe.write), array, allow_pickle=False)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> Array:
+    """Reads an array. Raises `ValueError` where there is none."""
+    array: Array = np.lib.format.read_array(SimpleNamespace(read=pipe.read), allow_pickle=False)
+    return array
+
+
 def main(format: str, file: str) -> None:
     """Answers arrays until there are no more."""
-    out = os.fdopen(os.dup(1), "wb")
+    there, back = os.fdopen(0, "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a runtime has to say is not an answer
     run = runner(format, file)
     timed = False
-    while sys.stdin.buffer.peek(1):
-        pixels = np.lib.format.read_array(sys.stdin.buffer, allow_pickle=False)
+    while there.peek(1):
+        pixels = receive(there)
         answer = run(pixels) if timed else np.array([seconds(run, pixels[:1]), seconds(run, pixels)])
         timed = True
-        np.lib.format.write_array(out, answer, allow_pickle=False)
-        out.flush()
+        send(back, answer)
 
 
 if __name__ == "__main__":

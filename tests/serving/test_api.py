@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from scrimp.serving.api import build_api
 from scrimp.serving.predicting import Predictor
-from scrimp.serving.service import Limits, Service
+from scrimp.serving.service import FORMATS, Limits, Service
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -66,8 +66,22 @@ def test_many_images_in_a_form_come_back_in_order(client: TestClient, photos: An
     assert all(len(one["probabilities"]) == 1 for one in seen)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_kind_that_is_let_in_is_read(client: TestClient, kind: str) -> None:
+    for mode in ("RGB", "L"):
+        content = encoded(Image.new("RGB", (50, 40), (210, 50, 40)).convert(mode), kind)
+        answer = client.post("/predict", content=content, headers={"Content-Type": "application/octet-stream"})
+        assert answer.status_code == 200, answer.text
+        label = answer.json()["predictions"][0]["label"]
+        assert label == "red" or mode == "L"
+
+
 def test_a_bad_file_among_good_ones_is_told_in_its_place(client: TestClient, photo: bytes) -> None:
-    files = [("files", ("good.jpg", photo)), ("files", ("bad.jpg", photo[:200])), ("other", ("text.txt", b"text"))]
+    files = [
+        ("files", ("good.jpg", photo)),
+        ("files", ("bad.jpg", photo[: len(photo) * 3 // 4])),
+        ("other", ("text.txt", b"text")),
+    ]
     answer = client.post("/predict", files=files)
     assert answer.status_code == 200
     good, bad, text = answer.json()["predictions"]

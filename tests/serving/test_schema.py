@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+
+from scrimp.serving.api import build_api
+from scrimp.serving.predicting import Predictor
+from scrimp.serving.service import Limits, Service
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 
-from hypothesis import HealthCheck, settings  # noqa: E402
 
-from scrimp.serving.api import build_api  # noqa: E402
-from scrimp.serving.predicting import Predictor  # noqa: E402
-from scrimp.serving.service import Limits, Service  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def api(run_folder: Path):
-    service = Service(Predictor(run_folder), Limits())
+def test_every_answer_is_as_described(predictor: Predictor) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield schemathesis.openapi.from_asgi("/openapi.json", build_api(service))
-    service.close()
+        service = Service(predictor, Limits())
+        api = build_api(service)
+        api.router.lifespan_context = _for_ever
+        described = schemathesis.openapi.from_asgi("/openapi.json", api)
+        operations = [result.ok() for result in described.get_all_operations()]
+        assert {operation.path for operation in operations} == {"/predict", "/healthz", "/metrics"}
+        for operation in operations:
+
+            @given(case=operation.as_strategy())
+            @settings(
+                max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+            )
+            def check(case) -> None:
+                case.call_and_validate()
+
+            check()
+        service.close()
 
 
-schema = schemathesis.pytest.from_fixture("api")
-
-
-@schema.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
-def test_every_answer_is_as_described(case) -> None:
-    case.call_and_validate()
+@asynccontextmanager
+async def _for_ever(app):
+    """The client used here starts and stops the app for every request, which would close the service."""
+    yield
