@@ -8,9 +8,9 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, redirect_stdout, suppress
-from functools import partial
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,19 +81,30 @@ def serve(
             settings = {"folder": str(folder), "runtime": runtime, "limits": allowed.model_dump(), "workers": workers}
             os.environ |= {_SETTINGS: json.dumps(settings | {"scratch": scratch}), _COUNTED_IN: scratch}
             config = uvicorn.Config("scrimp.serving.app:app_of_worker", factory=True, workers=workers, **options)
-            begin: Callable[[], object] = Multiprocess(config, [listening]).run
         else:
-            server = uvicorn.Server(uvicorn.Config(build_app(predictor, allowed, Path(scratch)), **options))
-            begin = partial(server.run, [listening])
-        with redirect_stdout(said_on):
-            say(url)
-        try:
-            begin()
-        except KeyboardInterrupt:
-            pass  # by now all is answered
-        finally:
-            for name in (_SETTINGS, _COUNTED_IN):
-                os.environ.pop(name, None)
+            config = uvicorn.Config(build_app(predictor, allowed, Path(scratch)), **options)
+        with suppress(KeyboardInterrupt), _sigterm_as_ctrl_c():  # when it comes here, all is answered
+            with redirect_stdout(said_on):
+                say(url)
+            if workers > 1:
+                Multiprocess(config, [listening]).run()
+            else:
+                uvicorn.Server(config).run([listening])
+    for name in (_SETTINGS, _COUNTED_IN):
+        os.environ.pop(name, None)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """uvicorn ends well at both, and then raises the signal again: SIGTERM would leave our files behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _threads(workers: int) -> int:
