@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,28 @@ def head(length: int, path: str = "/predict") -> bytes:
 
 def answer_on(connected: socket.socket) -> tuple[int, Any]:
     """Status and JSON of an answer; (0, None) where the server hung up instead."""
-    answer = http.client.HTTPResponse(connected)
-    try:
-        answer.begin()
-    except (http.client.HTTPException, ConnectionError):
-        return 0, None
-    return answer.status, json.load(answer)
+    with closing(http.client.HTTPResponse(connected)) as answer:
+        try:
+            answer.begin()
+        except (http.client.HTTPException, ConnectionError):
+            return 0, None
+        return answer.status, json.load(answer)
+
+
+def ask(port: int, method: str, path: str, body: bytes | None = None, kind: str = "image/jpeg") -> tuple[int, str]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as asked:
+        asked.request(method, path, body, {"Content-Type": kind} if body else {})
+        answer = asked.getresponse()
+        return answer.status, answer.read().decode()
 
 
 def post(port: int, body: bytes, kind: str = "image/jpeg") -> tuple[int, Any]:
-    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    asked.request("POST", "/predict", body, {"Content-Type": kind})
-    answer = asked.getresponse()
-    return answer.status, json.load(answer)
+    status, told = ask(port, "POST", "/predict", body, kind)
+    return status, json.loads(told)
 
 
 def get(port: int, path: str) -> tuple[int, str]:
-    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    asked.request("GET", path)
-    answer = asked.getresponse()
-    return answer.status, answer.read().decode()
+    return ask(port, "GET", path)
 
 
 # ---------------------------------------------------------------- in this process, so that its limits can be short
@@ -115,7 +118,7 @@ def test_a_head_that_never_ends_is_hung_up_on(here: Here, photo: bytes, monkeypa
         assert slow.recv(1) == b""
     with here.connect() as endless:  # refused for its size, yet it goes on sending
         endless.sendall(head(10**12))
-        status, told = answer_on(endless.dup())
+        status, told = answer_on(endless)
         assert (status, told["error"]["code"]) == (413, "too_many_bytes")
         with pytest.raises(ConnectionError):
             endless.sendall(bytes(2 * 10**8))
