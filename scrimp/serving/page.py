@@ -33,7 +33,7 @@ def build_page(service: Service, examples: Path) -> gradio.Blocks:
     No event waits in a queue of Gradio's, so that several processes can serve the same page.
     """
     predictor = service.predictor
-    card, tiles = card_of(predictor.folder), _tiles(predictor.folder, examples)
+    card, tiles = card_of(predictor.folder), examples_in(predictor.folder, examples)
     with gradio.Blocks(
         title=predictor.name, analytics_enabled=False, delete_cache=(_KEPT_SECONDS, _KEPT_SECONDS)
     ) as page:
@@ -154,15 +154,15 @@ def _bill(run: Run) -> str:
     return f"{number(cost.seconds)} s, {energy}, {money}"
 
 
-def _tiles(folder: Path, examples: Path) -> list[Path]:
-    """The first image of each line of a run's contact sheet, as files."""
+def examples_in(folder: Path, out: Path) -> list[Path]:
+    """The first image of each line of a run's contact sheet, written as files into `out`."""
     try:
         sheet = Image.open(io.BytesIO((folder / "examples.jpg").read_bytes())).convert("RGB")
     except OSError:  # a folder may hold the model alone
         return []
     tiles = []
     for line in range(min(SHEET_ROWS, sheet.height // _TILE)):
-        path = examples / f"{line:02d}.png"
+        path = out / f"{line:02d}.png"
         sheet.crop((0, line * _TILE, _TILE, (line + 1) * _TILE)).save(path)
         tiles.append(path)
     return tiles
