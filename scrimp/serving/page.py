@@ -137,8 +137,8 @@ def card_of(folder: Path) -> str:
         ("Speed", _speed(run)),
         ("It cost", _bill(run)),
     ]
-    table = "\n".join(f"| {name} | {value.replace('|', '/')} |" for name, value in lines)
-    return f"| | |\n|---|---|\n{table}\n" + "".join(f"\n- {note}" for note in run.notes)
+    first, *rows = (f"| {name} | {value.replace('|', '/')} |" for name, value in lines)
+    return "\n".join([first, "|---|---|", *rows, "", *(f"- {note}" for note in run.notes)])
 
 
 def _speed(run: Run) -> str:
