@@ -1,6 +1,6 @@
 """Scrimp trains the most accurate image classifier that a budget can buy, and shows what it cost.
 
-    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, explain, serve
+    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, explain, export, serve
 
 and `fit` does all of it within a budget.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
     from scrimp.report import write_explanation, write_inspection, write_lr_curve, write_report
-    from scrimp.serving import serve
+    from scrimp.serving import export, serve
     from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
     from scrimp.sweeping import sweep, vary
@@ -58,6 +58,7 @@ _HOME = {
     "write_inspection": "report",
     "write_lr_curve": "report",
     "write_report": "report",
+    "export": "serving",
     "serve": "serving",
     "Pushed": "store",
     "push": "store",
@@ -104,6 +105,7 @@ __all__ = [
     "compare",
     "distill",
     "explain",
+    "export",
     "find_images",
     "find_lr",
     "fit",

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from scrimp.meter import Run
     from scrimp.plan import Plan
     from scrimp.scores import Measure
-    from scrimp.serving import Prediction
+    from scrimp.serving import Exported, Prediction
+    from scrimp.serving.predicting import Runtime
     from scrimp.techniques import Effect
     from scrimp.tradeoff import Chosen
     from scrimp.training import LrFound
@@ -548,25 +549,75 @@ def models(json_: Json = False) -> None:
 
 
 @app.command()
-def serve(
+def export(
     run: Annotated[Path, typer.Argument(help="Run folder, for example runs/photos/best.")],
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 7860,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    format_: Annotated[str, typer.Option("--format", help="onnx, onnx-int8, torchscript or safetensors.")] = "onnx",
+    out: Annotated[Path | None, typer.Option(help="Folder for the file; the run folder by default.")] = None,
+    most_lost: Annotated[float, typer.Option(help="Points of accuracy, mAP or R² that may be lost on test.")] = 1.0,
     json_: Json = False,
 ) -> None:
-    """Put a trained model on a web page where images can be dropped."""
+    """Write a trained model as a file for other programs, and try that file on the test images.
+
+    A file that cannot be run by itself, or is worse than said, is an error, and nothing is left of it.
+    """
+    from typing import cast
+
+    from scrimp.serving import export
+
+    made = export(run, format=cast("Any", format_), out=out, most_lost=most_lost)
+    if json_:
+        tried = {"model": made.model._asdict(), "exported": made.exported._asdict()}
+        print(json.dumps({**made._asdict(), **tried, "path": str(made.path), "lost": made.lost}, ensure_ascii=False))
+    else:
+        _print_export(made)
+
+
+Onnx = Annotated[bool, typer.Option("--onnx", help="Run model.onnx, which 'scrimp export' writes, not PyTorch.")]
+Int8 = Annotated[bool, typer.Option("--int8", help="Run model.int8.onnx, which 'scrimp export' writes.")]
+
+
+@app.command()
+def serve(
+    run: Annotated[Path, typer.Argument(help="Run folder, for example runs/photos/best.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    onnx: Onnx = False,
+    int8: Int8 = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with a copy of the model.")] = 1,
+    queue: Annotated[int | None, typer.Option(help="Images that may wait in a process; 256 by default.")] = None,
+    upload_mb: Annotated[float | None, typer.Option(help="Largest request in MB; 20 by default.")] = None,
+    megapixels: Annotated[float | None, typer.Option(help="Largest image; 50 by default.")] = None,
+    json_: Json = False,
+) -> None:
+    """Serve a trained model: a page where images can be dropped, and a JSON API beside it.
+
+    Ctrl-C, or SIGTERM, answers what was taken and ends.
+    """
     from scrimp.serving import serve
 
     def tell(url: str) -> None:
         print(json.dumps({"url": url, "run": str(run)}), flush=True)
 
-    serve(run, host=host, port=port, tell=tell if json_ else None)
+    given = {"queue": queue, "upload_mb": upload_mb, "megapixels": megapixels}
+    serve(
+        run,
+        host=host,
+        port=port,
+        runtime=_runtime(onnx, int8),
+        workers=workers,
+        limits={name: value for name, value in given.items() if value is not None},
+        tell=tell if json_ else None,
+    )
 
 
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder, for example runs/photos/best.")],
-    images: Annotated[list[str], typer.Argument(help="Image files.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them, here or at a URI.")],
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write a table to this file, one line an image.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes, each with a copy of the model.")] = 1,
+    onnx: Onnx = False,
+    int8: Int8 = False,
     endpoint_url: EndpointUrl = None,
     json_: Json = False,
 ) -> None:
@@ -574,9 +625,17 @@ def predict(
     _use_endpoint(endpoint_url)
     from scrimp.serving import predict
 
-    answers = predict(run, images)
+    answers = predict(run, images, processes=processes, runtime=_runtime(onnx, int8), tell=_say)
+    unread = sum(answer.error is not None for answer in answers)
+    if csv:
+        from scrimp.serving.predicting import to_csv
+        from scrimp.store import write_whole
+
+        write_whole(csv, to_csv(answers).encode())
     if json_:
         print(json.dumps([answer._asdict() for answer in answers], ensure_ascii=False))
+    elif csv:
+        _print(f"{len(answers):,} images, of which {unread:,} could not be read: {csv}")
     else:
         from rich.table import Table
 
@@ -584,7 +643,7 @@ def predict(
         for answer in answers:
             table.add_row(answer.image, *_seen(answer))
         _print(table)
-    if any(answer.error for answer in answers):
+    if unread:
         raise typer.Exit(1)
 
 
@@ -654,6 +713,10 @@ def _lay_over(tables: dict[str, Any], table: str, **options: Any) -> None:
 def _source_is_given(tables: dict[str, Any]) -> None:
     if "source" not in tables.get("images", {}):
         raise SettingError("No images are named: give a folder, a manifest or a data set, or a plan with [images].")
+
+
+def _runtime(onnx: bool, int8: bool) -> Runtime:
+    return "onnx-int8" if int8 else "onnx" if onnx else "torch"
 
 
 def _default_out(source: str) -> Path:
@@ -856,6 +919,23 @@ def _scaled(told: Calibration) -> str:
     if told.temperature is None or told.ece_scaled is None:
         return ""
     return f"; {told.ece_scaled:.1%} with the temperature {told.temperature:.2f}"
+
+
+def _print_export(made: Exported) -> None:
+    from rich.table import Table
+
+    from scrimp.scores import MEASURES
+
+    measure = MEASURES[made.task]
+    table = Table("file", "MB", "ms/image", "images/s", f"test {measure.word}", "agreement")
+    for tried in (made.model, made.exported):
+        speed = f"{tried.ms_per_image:.2f}", f"{tried.images_per_second:,.0f}"
+        table.add_row(tried.file, f"{tried.mb:.2f}", *speed, measure.text(tried.merit), f"{tried.agreement:.1%}")
+    _print(table)
+    _print(f"Each by its own runtime in a process of its own, on {made.test_images:,} test images; speeds on this CPU.")
+    for note in made.notes:
+        _print(f"- {note}")
+    _print(f"File: {made.path}")
 
 
 def _print_lr(found: LrFound, page: Path) -> None:

@@ -22,8 +22,8 @@ from scrimp.models import build
 from scrimp.models.saved import load_model
 from scrimp.report import write_report
 from scrimp.serving import predict
-from scrimp.serving.app import answer_for
-from scrimp.serving.predict import Predictor
+from scrimp.serving.page import answer_for
+from scrimp.serving.predicting import Predictor
 from scrimp.subset import select
 from scrimp.sweeping import sweep, vary
 from scrimp.tradeoff import compare, summary
@@ -290,19 +290,17 @@ def test_what_the_page_answers(task, ready, tmp_path):
     predictor = Predictor(tmp_path)
     with Image.open(ready.images.items[0]) as file:
         image = file.convert("RGB")
-    shown = answer_for(predictor, ready.images.items[0])
-    if task == "regress":
-        assert shown == pytest.approx(predictor.look(image).target, rel=1e-5)
-        assert answer_for(predictor, None) is None
-        return
     seen = predictor.look(image)
+    shown = answer_for(seen)
+    if task == "regress":
+        assert shown == pytest.approx(seen.target, rel=1e-5)
+        return
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # 32 pixels as they are
     logits = predictor.model(pixels)[0].tolist()
     by_hand = {name: 1 / (1 + np.exp(-logit)) for name, logit in zip(predictor.classes, logits, strict=True)}
     assert seen.probabilities == pytest.approx(by_hand, rel=1e-4)
     assert [name.removeprefix("✓ ") for name in shown] == list(seen.probabilities)
     assert {name.removeprefix("✓ ") for name in shown if name.startswith("✓ ")} == set(seen.labels)
-    assert answer_for(predictor, None) == {}
     truth = {name for name, has in zip(SHAPES, ready.images.labels[0], strict=True) if has}
     assert set(seen.labels) == truth, "six epochs are enough for a picture it has most likely seen"
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from scrimp import store
-from scrimp.batches.shaping import Pixels, middle_square
+from scrimp.batches.shaping import Pixels, middle_square, square
 from scrimp.images import Images
 from scrimp.images.decode import open_rgb, open_row
 from scrimp.images.fast import crop_into, decode_jpeg, decode_top, jpeg_head, random_box, scale_for
@@ -61,6 +61,13 @@ def square_of(stored: Stored, row: int, px: int) -> Pixels:
     head = jpeg_head(content)
     pixels = None if head is None else decode_jpeg(content, head, scale_for(min(head.upright), px))
     return middle_square(_by_pillow(stored, row, content) if pixels is None else pixels, px)
+
+
+def square_of_file(name: str, content: bytes, px: int) -> Pixels:
+    """The same for the content of one file, as training reads it; name: what an error calls it."""
+    head = jpeg_head(content)
+    pixels = None if head is None else decode_jpeg(content, head, scale_for(min(head.upright), px))
+    return square(open_rgb(name, draft_px=px, content=content)[0], px) if pixels is None else middle_square(pixels, px)
 
 
 def crop_of(out: Pixels, stored: Stored, row: int, numbers: npt.NDArray[np.float64], *, mirrors: bool) -> None:

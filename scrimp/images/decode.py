@@ -120,6 +120,21 @@ def open_rgb(
         raise ImageError(f"'{item}' cannot be decoded: {_lowered(error)}.") from None
 
 
+def claimed_size(content: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
+    """Width and height that the file of an image claims in its first bytes; nothing is decoded.
+
+    formats: what Pillow calls the kinds that are let in. Raises `ImageError` for anything else.
+    """
+    _hush_pillow()
+    try:
+        with Image.open(io.BytesIO(content), formats=formats) as opened:
+            return opened.size
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"refused: {_lowered(error)}.") from None
+    except Exception:  # what a damaged head makes of a reader has no bounds
+        raise ImageError(f"not an image of a kind that is read here: {', '.join(formats)}.") from None
+
+
 def full_size(image: Image.Image) -> tuple[int, int]:
     """Width and height that an image from `open_rgb` has in its file, or its box has, however small it was decoded."""
     width, height = image.info.get(_FULL_SIZE, image.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scrimp.errors import NotFound, WeightsError
 from scrimp.images.kinds import Task
@@ -56,6 +56,17 @@ def save_model(
     write_whole(folder / "model.json", json.dumps(facts, indent=1, ensure_ascii=False).encode())
 
 
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """What `model.json` says of the model in a folder; raises as `load_model` does. Reads no weights."""
+    try:
+        facts: dict[str, Any] = json.loads((Path(folder) / "model.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise _no_model(folder) from None
+    except ValueError as error:
+        raise _unreadable(folder, error) from None
+    return {"task": "classify", **facts}  # which was all there was, once
+
+
 def load_model(folder: str | Path) -> Loaded:
     """The model of a run folder, in eval mode on the CPU.
 
@@ -66,18 +77,15 @@ def load_model(folder: str | Path) -> Loaded:
 
     from scrimp.models import build
 
-    path = Path(folder) / "model.json"
+    path = Path(folder) / "model.safetensors"
+    facts = read_facts(folder)
     try:
-        facts = json.loads(path.read_bytes())
-        state = load((Path(folder) / "model.safetensors").read_bytes())
+        state = load(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(
-            f"No trained model in '{folder}': model.json and model.safetensors are wanted. A sweep or a fit keeps "
-            "its winner in the folder 'best'."
-        ) from None
+        raise _no_model(folder) from None
     except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"The model in '{folder}' cannot be read: {error}.") from None
-    task: Task = facts.get("task", "classify")  # which was all there was, once
+        raise _unreadable(folder, error) from None
+    task: Task = facts["task"]
     model = build(facts["model"], classes=len(facts["classes"]) or 1, image_px=facts["image_px"], pretrained=False)
     model.flips = facts.get("flips", False)
     if task == "regress":
@@ -85,5 +93,16 @@ def load_model(folder: str | Path) -> Loaded:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"'{path.parent}/model.safetensors' does not fit a {facts['model']}: {error}") from None
+        raise WeightsError(f"'{path}' does not fit a {facts['model']}: {error}") from None
     return Loaded(model.eval(), tuple(facts["classes"]), facts["image_px"], task)
+
+
+def _no_model(folder: str | Path) -> NotFound:
+    return NotFound(
+        f"No trained model in '{folder}': model.json and model.safetensors are wanted. A sweep or a fit keeps "
+        "its winner in the folder 'best'."
+    )
+
+
+def _unreadable(folder: str | Path, error: Exception) -> WeightsError:
+    return WeightsError(f"The model in '{folder}' cannot be read: {error}.")

@@ -7,16 +7,13 @@ pass per image, where an epoch of training costs about three.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from scrimp.augment import Augmentation
 from scrimp.batches import Prepared, batches
@@ -24,6 +21,7 @@ from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
 from scrimp.errors import SettingError
 from scrimp.images.fingerprint import fingerprint
 from scrimp.models import Classifier
+from scrimp.models.fusing import fused
 from scrimp.progress import bar
 from scrimp.scores import MEASURES
 from scrimp.training.evaluate import give_units, predict
@@ -212,12 +210,8 @@ def _compute(
 def _frozen(model: Classifier, device: torch.device, dtype: torch.dtype) -> Classifier:
     """A copy that only looks, and is up to twice as fast at it."""
     keep_freed_memory()
-    copy = deepcopy(model).eval().requires_grad_(False)
+    copy = fused(model)
     copy.flips = False
-    with contextlib.suppress(Exception):  # a body that cannot be traced stays as it is: as right, and slower
-        fused: Any = fuse(copy.body)  # batch norms into the convolutions before them
-        if any(node.target == model.head_path for node in fused.graph.nodes):  # else what it is given cannot be seen
-            copy.body = fused
     if device.type == "cpu" and dtype == torch.bfloat16:
         work_out_of_place(copy)
     there: Classifier = copy.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
