@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
     from scrimp.training import LrFound, Recipe, Trained, find_lr, train
+    from scrimp.tuning import tune
 
 # Imported when first used: `import scrimp` takes milliseconds, not the seconds that torch takes.
 _HOME = {
@@ -72,6 +73,7 @@ _HOME = {
     "Trained": "training",
     "find_lr": "training",
     "train": "training",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -113,6 +115,7 @@ __all__ = [
     "serve",
     "sweep",
     "train",
+    "tune",
     "vary",
     "write_inspection",
     "write_lr_curve",
