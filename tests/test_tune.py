@@ -205,18 +205,62 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(images, tmp_path, mon
 # ---------------------------------------------------------------- several processes, and dead ones
 
 
-COMMAND = ("--model", "ultralight", "--from-scratch", "--image-size", "16", "--epochs", "12", "--json")
+def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path, monkeypatch):
+    """A real kill is tried below, where there is more time."""
+    real = sweeping.train
+
+    def dies(ready, recipe, *, out, stop):
+        def after_two(history):
+            if stop(history) == "" and len(history) == 2:
+                raise SystemExit("killed")
+            return ""
+
+        return real(ready, recipe, out=out, stop=after_two)
+
+    monkeypatch.setattr(sweeping, "train", dies)
+    monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])  # above all numbers of processes
+    recipe = BASE.but(epochs=4)
+    with pytest.raises(SystemExit):
+        tune(images, recipe, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
+    monkeypatch.undo()
+    tune(images, recipe, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
+    cut_off, after, *others = table(tmp_path / "trials.csv")
+    assert (cut_off["state"], after["state"], len(others)) == ("fail", "complete", 1)
+    assert cut_off["folders"] == after["folders"]
+    run = load_run(tmp_path / after["folders"])
+    assert "Went on after epoch 2" in " ".join(run.notes)
+    assert run.status == "finished"
 
 
-def start(photos, out, trials):
-    command = [sys.executable, "-m", "scrimp", "tune", str(photos), *COMMAND, "--trials", str(trials)]
+def test_a_trial_that_kills_its_process_each_time_is_given_up(images, tmp_path, monkeypatch):
+    def dies(ready, recipe, *, out, stop):
+        if recipe == BASE:
+            raise SystemExit("killed")
+        return real(ready, recipe, out=out, stop=stop)
+
+    real = sweeping.train
+    monkeypatch.setattr(sweeping, "train", dies)
+    monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            tune(images, BASE, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
+    tune(images, BASE, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
+    assert [row["state"] for row in table(tmp_path / "trials.csv")] == ["fail", "fail", "pruned", "complete"]
+
+
+COMMAND = ("--model", "ultralight", "--from-scratch", "--image-size", "16", "--epochs", "9", "--json")
+
+
+def start(photos, out):
+    command = [sys.executable, "-m", "scrimp", "tune", str(photos), *COMMAND, "--trials", "4"]
     with out.with_suffix(".log").open("a") as log:
         return subprocess.Popen([*command, "--out", str(out)], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
 
-def test_a_killed_process_loses_no_trial(photos, tmp_path):
+@pytest.mark.slow
+def test_a_killed_process_loses_no_trial_and_two_share_the_rest(photos, tmp_path):
     out = tmp_path / "tuned"
-    process = start(photos, out, 3)
+    process = start(photos, out)
     deadline = time.monotonic() + 120
     while not list(out.glob("*/checkpoint.pt")):
         assert process.poll() is None, out.with_suffix(".log").read_text()
@@ -224,23 +268,14 @@ def test_a_killed_process_loses_no_trial(photos, tmp_path):
         os.sched_yield()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert start(photos, out, 3).wait(120) == 0, out.with_suffix(".log").read_text()
-    rows = table(out / "trials.csv")
-    assert Counter(row["state"] for row in rows)["fail"] == 1
-    assert sum(row["state"] in ("complete", "pruned") for row in rows) == 3
-    (cut_off,) = [row for row in rows if row["state"] == "fail"]
-    (after,) = [row for row in rows if row["folders"] == cut_off["folders"] and row is not cut_off]
-    run = load_run(out / after["folders"])
-    assert any(note.startswith("Went on after epoch") for note in run.notes)
-
-
-def test_two_processes_share_a_study(photos, tmp_path):
-    out = tmp_path / "tuned"
-    both = [start(photos, out, 6) for _ in range(2)]
+    both = [start(photos, out) for _ in range(2)]
     assert [process.wait(200) for process in both] == [0, 0], out.with_suffix(".log").read_text()
     rows = table(out / "trials.csv")
-    assert len(rows) == 6
-    assert len({row["lr"] for row in rows}) == 6, "they never try the same"
+    assert Counter(row["state"] == "fail" for row in rows) == {True: 1, False: 4}
+    (cut_off,) = [row for row in rows if row["state"] == "fail"]
+    (after,) = [row for row in rows if row["folders"] == cut_off["folders"] and row is not cut_off]
+    assert any(note.startswith("Went on after epoch") for note in load_run(out / after["folders"]).notes)
+    assert len({row["lr"] for row in rows}) == 4, "they never try the same"
     assert sum(run.test is not None for run in load_runs(out)) == 1
     texts = out.with_suffix(".log").read_text().splitlines()
     assert all(json.loads(text)["best"] for text in texts)

@@ -37,7 +37,8 @@ AS_ONE = {
 }
 ABOUT = {
     "norms": Recipe(model="ultralight", epochs=6, batch_size=16, lr=5e-3, mix="mixup", dropout=0.1, bn_reestimate=True),
-    "found": PLAIN.but(lr="auto", head_first="ridge", epochs=1),
+    "found": PLAIN.but(lr="auto"),
+    "solved": PLAIN.but(head_first="ridge", epochs=1),
 }
 
 
@@ -78,6 +79,8 @@ def test_two_processes_learn_what_one_does(photos: Path, tmp_path: Path) -> None
     assert one["norms"][0][-1].val_score > 0.9
     assert two["norms"][0][-1].val_score > 0.9
     assert two["found"][0][-1].val_score > 0.9
+    assert two["solved"][0][0].epoch == 0
+    assert two["solved"][0][0].val_loss == pytest.approx(one["solved"][0][0].val_loss, abs=1e-5)
     assert {path.name for path in (tmp_path / "two" / "plain").iterdir()} == {
         "history.csv", "model.safetensors", "model.json",
     }  # fmt: skip
