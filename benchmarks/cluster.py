@@ -65,6 +65,7 @@ def on_cluster(cpus: list[int], work: Any) -> Any:
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - its name; 15 is for machines on which somebody works
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=count) for count in cpus]
     cluster.connect()

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,11 +190,12 @@ def _on_node(
     folder = Path(tempfile.mkdtemp(prefix="scrimp-run-"))
     if checkpoint is not None:
         (folder / _CHECKPOINT).write_bytes(checkpoint)
+    waiting = ThreadPoolExecutor(1)  # if the main thread waited, Ray would give its processor to another run
 
     def stop(history: Sequence[Epoch]) -> str:
         latest = folder / _CHECKPOINT
         sent = mailbox.post.remote(key, list(history), latest.read_bytes() if latest.is_file() else None)
-        answer: str = ray.get(sent)
+        answer: str = waiting.submit(ray.get, sent).result()
         return answer
 
     try:
@@ -202,6 +204,7 @@ def _on_node(
     except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
         return str(error) or type(error).__name__, {}
     finally:
+        waiting.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
