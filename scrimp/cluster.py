@@ -56,10 +56,8 @@ class Cluster:
         self._stopping = threading.Event()
         self._sent: dict[Any, Any] = {}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        mailbox = ray.remote(_Mailbox).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
-        )
-        self._mailbox = mailbox.remote()
+        forever = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+        self._mailbox: Any = ray.remote(_Mailbox).options(**forever, scheduling_strategy=here).remote()
 
     def send(self, name: Any, what: Any) -> Any:
         """A reference to something that runs share, sent at the first call of that name; each node fetches it once."""

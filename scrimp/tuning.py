@@ -298,7 +298,7 @@ def _is_alive(process: list[Any]) -> bool:
     if machine != node():
         return True
     try:
-        return abs(psutil.Process(number).create_time() - born) < 1
+        return bool(abs(psutil.Process(number).create_time() - born) < 1)
     except psutil.Error:
         return False
 

@@ -103,7 +103,7 @@ def average_gradients(model: nn.Module, images: int) -> None:
     flat = torch.cat([*(gradient.flatten() * images for gradient in gradients), count])
     dist.all_reduce(flat)
     flat /= flat[-1].clone()
-    for gradient, mean in zip(gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True):
+    for gradient, mean in zip(gradients, torch.split(flat[:-1], [g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -126,7 +126,7 @@ def totals(*sums: Tensor | int) -> list[float]:
         return numbers
     together = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(together)
-    return together.tolist()  # type: ignore[no-any-return]
+    return list(together.tolist())
 
 
 def in_shares(work: Callable[[Any], Tensor], rows: Any) -> Tensor:
