@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
     from scrimp.training import LrFound, Recipe, Trained, find_lr, train
+    from scrimp.tuning import tune
 
 # Imported when first used: `import scrimp` takes milliseconds, not the seconds that torch takes.
 _HOME = {
@@ -77,6 +78,7 @@ _HOME = {
     "Trained": "training",
     "find_lr": "training",
     "train": "training",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -121,6 +123,7 @@ __all__ = [
     "serve",
     "sweep",
     "train",
+    "tune",
     "vary",
     "write_explanation",
     "write_inspection",

@@ -71,6 +71,8 @@ Preset = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")]
 Instance = Annotated[str | None, typer.Option(help="Price by machine type, such as ml.c5.9xlarge.")]
 UsdPerHour = Annotated[float | None, typer.Option(help="Price of this machine per hour.")]
+On = Annotated[str, typer.Option(help="Where: here, ray, or a Ray cluster's address, ray://HOST:10001.")]
+Folds = Annotated[int | None, typer.Option(min=2, help="Cross-validate: train and val cut into so many parts.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; runs/NAME by default.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="TOML file of settings; options override it.")]
 Set = Annotated[
@@ -179,6 +181,7 @@ def sweep(
     model: Models = None,
     image_size: ImageSizes = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Repeat each with this many seeds.")] = None,
+    folds: Folds = None,
     augment: Annotated[list[str] | None, typer.Option(help="An augmentation to try; may be repeated.")] = None,
     recipe: Preset = None,
     epochs: Epochs = None,
@@ -191,6 +194,7 @@ def sweep(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    on: On = "here",
     out: Out = None,
     json_: Json = False,
 ) -> None:
@@ -202,13 +206,14 @@ def sweep(
 
     rate = hourly_rate(instance, usd_per_hour)
     tables, axes = _tables(plan, set_, recipe)
-    _lay_over(tables, "images", source=src, **images)
+    _lay_over(tables, "images", source=src, folds=folds, **images)
     _lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr and _value(lr), freeze=freeze)
     _lay_over(tables, "recipe", pretrained=pretrained, weights=weights)
     asked = {
         "recipe.model": model,
         "preparation.image_px": image_size,
         "recipe.augment": augment,
+        "images.fold": list(range(folds)) if folds else None,
         "recipe.seed": list(range(seeds)) if seeds else None,
     }
     axes |= {name: values for name, values in asked.items() if values}
@@ -221,14 +226,67 @@ def sweep(
     plans = plans_of(trials) or vary(tables, axes)
     folder = out or _default_out(plans[0].images.source)
     warm_up_sensor()
-    runs = sweep(plans, folder, usd_per_hour=rate, apart=bool(trials))
+    runs = sweep(plans, folder, usd_per_hour=rate, apart=bool(trials), on=on)
     from scrimp.tradeoff import compare
 
     chosen = compare(runs, names=names_of(trials))
     _conclude(chosen, folder, json_, effects(trials, runs))
-    if runs[-1].status == "interrupted":
+    if runs[-1].status == "interrupted" or len(runs) < len(plans):
         _say(f"Stopped after {len(runs)} of {len(plans)} runs: the same command goes on from here.")
         raise typer.Exit(130)
+
+
+@app.command()
+@with_image_options
+def tune(
+    images: dict[str, Any],
+    src: OptionalSource = None,
+    model: Model = None,
+    image_size: ImageSize = None,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try, those of earlier starts counted.")] = 50,
+    folds: Folds = None,
+    search: Annotated[
+        list[str] | None, typer.Option(help="A setting to search, such as lr; may be repeated; all by default.")
+    ] = None,
+    recipe: Preset = None,
+    epochs: Epochs = None,
+    pretrained: Pretrained = None,
+    weights: Weights = None,
+    seed: Seed = None,
+    plan: PlanFile = None,
+    set_: Set = None,
+    instance: Instance = None,
+    usd_per_hour: UsdPerHour = None,
+    on: On = "here",
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Search the settings of a recipe that are best on val, and write a report.
+
+    Run the same command again after an interruption: it goes on. Run it several times at once: the work is shared.
+    """
+    from scrimp.cost import hourly_rate, warm_up_sensor
+
+    rate = hourly_rate(instance, usd_per_hour)
+    given = {"model": model, "epochs": epochs, "pretrained": pretrained, "weights": weights, "seed": seed}
+    whole = _one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
+    warm_up_sensor()
+    import scrimp
+
+    found = scrimp.find_images(whole.images)
+    folder = out or _default_out(whole.images.source) / "tune"
+    chosen = scrimp.tune(
+        scrimp.select(found, **whole.selection.model_dump()) if whole.selection else found,
+        whole.recipe,
+        preparation=whole.preparation,
+        trials=trials,
+        folds=folds,
+        search=search or (),
+        out=folder,
+        usd_per_hour=rate,
+        on=on,
+    )
+    _conclude(chosen, folder, json_)
 
 
 @app.command()
@@ -247,6 +305,7 @@ def train(
     pretrained: Pretrained = None,
     weights: Weights = None,
     seed: Seed = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that train together, a GPU each.")] = 1,
     plan: PlanFile = None,
     set_: Set = None,
     instance: Instance = None,
@@ -262,9 +321,12 @@ def train(
     given |= {"freeze": freeze, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = _one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
     warm_up_sensor()
-    from scrimp.sweeping import run_plan
+    from scrimp.sweeping import run_plan_together
 
-    run = run_plan(whole, out or _default_out(whole.images.source) / whole.name, usd_per_hour=rate)
+    folder = out or _default_out(whole.images.source) / whole.name
+    run = run_plan_together(whole, folder, usd_per_hour=rate, devices=devices)
+    if run is None:  # torchrun has started several, and another one reports
+        return
     if json_:
         print(run.model_dump_json())
     else:

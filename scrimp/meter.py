@@ -203,6 +203,25 @@ def measure(trained: Trained, *, usd_per_hour: float | None = None, test: bool =
     return run.save(trained.folder)
 
 
+def look_at_test(run: Run, ready: Prepared, *, usd_per_hour: float | None = None) -> Run:
+    """The same run scored on test too, from the weights in its folder; one that has looked already is left as it is.
+
+    ready: the images of its plan. Cost: one forward pass per test image, added to what measuring took.
+    """
+    if run.test is not None or run.folder is None:
+        return run
+    from scrimp.models.saved import load_model
+    from scrimp.training.hardware import best_device
+
+    with Stopwatch(shared_sensor()) as watch:
+        model = load_model(run.folder).model.to(best_device())
+        tested = _scores(model, ready, "test")
+    measuring = run.costs["measure"] + watch.cost.priced(usd_per_hour)
+    notes = run.notes + _not_scored(ready.images)
+    seen = run.model_copy(update={"test": tested, "costs": run.costs | {"measure": measuring}, "notes": notes})
+    return seen.save(Path(run.folder))
+
+
 def _plan_of(trained: Trained) -> Plan:
     images = trained.ready.images
     return Plan(

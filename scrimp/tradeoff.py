@@ -91,8 +91,8 @@ class Candidate:
 
     @property
     def best_run(self) -> Run:
-        """The repetition that is best on val."""
-        return max(self.runs, key=lambda run: _val(run).merit)
+        """The repetition that is best on val, of those that looked at test where only some did."""
+        return max(self.runs, key=lambda run: (run.test is not None, _val(run).merit))
 
     @property
     def epochs(self) -> Spread | None:
@@ -237,20 +237,26 @@ def compare(
         ties=tuple(candidate for candidate in tied if candidate is not winner),
         failed=failed,
         story=tuple(story),
-        bill=_whole_bill(everything) if bill is None else bill,
+        bill=whole_bill(everything) if bill is None else bill,
     )
 
 
-def _whole_bill(runs: Sequence[Run]) -> Cost:
+def whole_bill(runs: Sequence[Run]) -> Cost:
     """Every run's own stages, and each shared stage once for the images and size that it served."""
     own = [cost for run in runs for stage, cost in run.costs.items() if stage not in run.shared]
     shared = {
-        (stage, run.fingerprint, run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
+        (stage, _shared_images(run), run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
         for run in runs
         for stage in run.shared
         if stage in run.costs  # a run that failed early may have none
     }
     return sum([*own, *shared.values()], FREE)
+
+
+def _shared_images(run: Run) -> str:
+    """What names the images that a shared stage served: all folds are cut from the same."""
+    source = run.plan.images
+    return run.fingerprint if source.folds is None or run.plan.selection else source.but(fold=0).model_dump_json()
 
 
 def _class_score(name: str, recall: float | None, row: Sequence[int]) -> ClassScore:
@@ -332,7 +338,7 @@ def _names(groups: dict[str, list[Run]]) -> list[str]:
         key
         for key in dict.fromkeys(key for settings in flat for key in settings)
         if len({str(settings.get(key)) for settings in flat}) > 1
-        and key not in {"recipe.model", "preparation.image_px", "recipe.seed"}
+        and key not in {"recipe.model", "preparation.image_px", "recipe.seed", "images.fold"}
     ]
     names = []
     for name, settings in zip(short, flat, strict=True):
@@ -371,10 +377,12 @@ def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
 def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
     """Of the mean: between seeds and between images; the larger of the two, so that neither is forgotten.
 
-    Every seed looks at the same images, so that repeating does not make these more. Infinite where none can tell.
+    Every seed looks at the same images, so that repeating does not make these more; every fold looks at others.
+    Infinite where none can tell.
     """
     known = [error for run in runs if (error := _val(run).standard_error) is not None]
-    from_images = fmean(known) if known else math.inf
+    folds = len({run.plan.images.fold for run in runs})
+    from_images = fmean(known) / math.sqrt(folds) if known else math.inf
     from_seeds = 0.0 if val.sd is None else val.sd / math.sqrt(val.n)
     return max(from_images, from_seeds)
 

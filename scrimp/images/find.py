@@ -18,6 +18,7 @@ from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.images.boxes import pick, some
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.folder import read_folder
+from scrimp.images.folds import in_fold
 from scrimp.images.found import Found
 from scrimp.images.kept import only_kept
 from scrimp.images.kinds import SPLITS, Images, ImageSource, LeftOut, Task, images_per_class
@@ -84,6 +85,8 @@ def find_images(
         table = _drop_classes(table, wanted)
         table = _thin(table, wanted)
         images = _divided(table, wanted)
+        if wanted.folds is not None:
+            images = in_fold(images, wanted.folds, wanted.fold)
     images = replace(images, cost=watch.cost)
     return images if wanted.subset is None else only_kept(images, wanted.subset)
 

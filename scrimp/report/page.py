@@ -159,7 +159,8 @@ def _warnings(chosen: Chosen) -> list[str]:
     if len({json.dumps(run.machine, sort_keys=True) for run in runs}) > 1:
         found.append("The runs come from different machines: their times, energies and prices do not compare.")
     judged = [run for candidate in chosen.candidates for run in candidate.runs]
-    if len({(run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}) > 1:
+    counted = {(run.plan.images.fold, run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}
+    if len(counted) > len({run.plan.images.fold for run in judged}):
         found.append("The runs were not judged on the same number of images: their scores may not compare.")
     if any("estimate" in source for source in tables.energy_sources(runs)):
         found.append("Energy is an estimate, not a measurement.")
