@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import COLOURS, save_photo
+from make_photos import COLOURS, save_photo
 from make_shapes import make_discs, make_shapes
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression

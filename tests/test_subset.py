@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COLOURS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_photos import COLOURS
 from PIL import Image
 
 from scrimp.cost import Cost

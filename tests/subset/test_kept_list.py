@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import save_photo
+from make_photos import save_photo
 
 from scrimp import cli
 from scrimp.errors import NotFound, SettingError

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import COLOURS, save_photo
+from make_photos import COLOURS, save_photo
 
 from scrimp.batches import prepare
 from scrimp.errors import ImageError, NotFound, SettingError
