@@ -212,12 +212,12 @@ def diversity() -> str:
     sizes = [row["n"] for row in instances]
     longest = max(row["seconds_to_value"] for row in instances)
     gap, over = 100 * max(0, summary["max_gap"]), 100 * (summary["vs_10000_draws_objective"] - 1)
+    reached = f"ends at most {gap:.4f} % below the best value known" if gap > 1e-7 else "reaches the best value known"
     kept, n, d = (drawn[0][figure] for figure in ("m", "n", "d"))
     drawing, each = (mean(row[figure] for row in drawn) for figure in ("draws_seconds", "seconds_to_better"))
     lines = [
         f"On {len(instances)} instances of the maximum diversity problem (GKD-b of MDPLIB; {min(sizes)} to",
-        f"{max(sizes)} things) the search ends at most {gap:.5f} % below the best value known, and was there after",
-        f"{longest:.1f} s or less.",
+        f"{max(sizes)} things) the search {reached}, within {longest:.3f} s.",
         "",
         f"On CIFAR-10, {kept} of {n:,} training images in each of {len(drawn)} classes, by {d} components of their",
         f"pixels: the best of 10,000 random draws took {drawing:.2f} s a class. The search was better after",
