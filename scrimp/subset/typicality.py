@@ -12,6 +12,7 @@ from scrimp.subset.pool import Choice, Pool, Vectors
 _CLUSTERS = 500  # at most
 _NEIGHBOURS = 20  # whose mean distance says how typical an image is
 _SMALL = 5  # images below which a cluster comes last
+_ROUNDS = 30  # of k-means, at most: the last ones change little
 _MINIBATCH_FROM = 10_000  # images from which clusters are found from parts of them
 _BLOCK = 1024  # images compared with all others of their cluster at a time
 
@@ -43,7 +44,7 @@ def clusters_of(features: Vectors, count: int, seed: int) -> npt.NDArray[np.int6
     kmeans = (
         MiniBatchKMeans(count, random_state=seed, n_init=1, batch_size=4096)
         if many
-        else KMeans(count, random_state=seed, n_init=1)
+        else KMeans(count, random_state=seed, n_init=1, max_iter=_ROUNDS)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different rows than clusters

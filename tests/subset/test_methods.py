@@ -229,3 +229,14 @@ def test_all_alike_is_by_chance():
     pool = pool_of(vectors(50), scores=np.ones(50))
     one, other = (set(coverage_centric(pool, 10, seed).rows.tolist()) for seed in (0, 1))
     assert one != other
+
+
+def test_some_speak_for_many(monkeypatch):
+    """Of 60 images, 20 are asked: the choice is the greedy one for these."""
+    monkeypatch.setattr("scrimp.subset.submodular._JUDGES", 20)
+    values = vectors(60)
+    asked = np.random.default_rng(7).permutation(60)[:20]
+    alike = likeness(values)[asked]
+    choice = facility_location(pool_of(values), 9, 7)
+    assert choice.rows.tolist() == greedy(60, 9, lambda rows: alike[:, rows].max(axis=1).sum())
+    assert choice.objective == pytest.approx(alike[:, choice.rows].max(axis=1).mean(), rel=1e-5)
