@@ -192,7 +192,7 @@ def _write_torchscript(model: Classifier, image_px: int, facts: dict[str, Any], 
     from scrimp.models.fusing import fused
 
     traced = torch.jit.trace(fused(model), _example(image_px), check_trace=False)  # type: ignore[no-untyped-call]
-    frozen: Any = torch.jit.freeze(traced.eval())  # type: ignore[no-untyped-call]
+    frozen: Any = torch.jit.freeze(traced.eval())
     frozen.save(str(file), _extra_files={"model.json": json.dumps(facts, ensure_ascii=False)})
 
 
