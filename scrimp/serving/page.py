@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scrimp.errors import NotFound, SettingError
+from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.meter import SHEET_ROWS, Run, load_run
 from scrimp.scores import number
 from scrimp.serving.predicting import Prediction, Predictor
@@ -128,6 +128,8 @@ def card_of(folder: Path) -> str:
         run = load_run(folder)
     except NotFound:
         return "There is no `result.json` beside this model: what it was trained on, and how good it is, is not known."
+    except ImageError:
+        return "The `result.json` beside this model is of another version of Scrimp: what it says is not known here."
     lines = [
         ("Model", f"{run.plan.recipe.model}, {run.start}"),
         ("Trained on", f"{run.plan.images.source}: {run.image_counts.get('train', 0):,} images, {run.date[:10]}"),

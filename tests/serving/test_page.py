@@ -58,7 +58,9 @@ def test_the_card_tells_what_is_known(run_folder: Path, tmp_path: Path) -> None:
         assert part in card, part
     for name in ("model.json", "model.safetensors"):
         shutil.copy(run_folder / name, tmp_path)
-    assert "not known" in card_of(tmp_path)
+    assert "There is no `result.json`" in card_of(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    assert "of another version" in card_of(tmp_path), "a model is served whatever is known of it"
 
 
 def test_examples_are_cut_from_the_contact_sheet(run_folder: Path, tmp_path: Path) -> None:
