@@ -26,7 +26,7 @@ from typing import Any
 
 from record import record
 
-from scrimp.fitting import FROM_SCRATCH
+from scrimp.fitting.candidates import FROM_SCRATCH
 from scrimp.store import write_whole
 
 PLAIN = ["--from-scratch", "--lr", "1e-4", "--batch-size", "32", "--augment", "none"]

@@ -1,6 +1,6 @@
 """Scrimp trains the most accurate image classifier that a budget can buy, and shows what it cost.
 
-    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, export, serve
+    find_images -> select or distill -> prepare -> train -> measure -> compare -> write_report, explain, export, serve
 
 and `fit` does all of it within a budget.
 """
@@ -15,19 +15,21 @@ from scrimp.errors import ScrimpError
 if TYPE_CHECKING:
     from scrimp.batches import Preparation, Prepared, prepare
     from scrimp.cost import Cost
+    from scrimp.explaining import Explanation, explain
     from scrimp.fitting import Budget, fit
     from scrimp.images import Images, ImageSource, Inspection, find_images, inspect_images
     from scrimp.meter import Run, load_run, load_runs, measure
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_inspection, write_lr_curve, write_report
+    from scrimp.report import write_explanation, write_inspection, write_lr_curve, write_report
     from scrimp.serving import export, serve
     from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
     from scrimp.training import LrFound, Recipe, Trained, find_lr, train
+    from scrimp.tuning import tune
 
 # Imported when first used: `import scrimp` takes milliseconds, not the seconds that torch takes.
 _HOME = {
@@ -35,6 +37,8 @@ _HOME = {
     "Prepared": "batches",
     "prepare": "batches",
     "Cost": "cost",
+    "Explanation": "explaining",
+    "explain": "explaining",
     "Budget": "fitting",
     "fit": "fitting",
     "Images": "images",
@@ -51,6 +55,7 @@ _HOME = {
     "load_model": "models.saved",
     "Plan": "plan",
     "read_plan": "plan",
+    "write_explanation": "report",
     "write_inspection": "report",
     "write_lr_curve": "report",
     "write_report": "report",
@@ -73,6 +78,7 @@ _HOME = {
     "Trained": "training",
     "find_lr": "training",
     "train": "training",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -82,6 +88,7 @@ __all__ = [
     "Cost",
     "Distillation",
     "Distilled",
+    "Explanation",
     "ImageSource",
     "Images",
     "Inspection",
@@ -99,6 +106,7 @@ __all__ = [
     "build",
     "compare",
     "distill",
+    "explain",
     "export",
     "find_images",
     "find_lr",
@@ -115,7 +123,9 @@ __all__ = [
     "serve",
     "sweep",
     "train",
+    "tune",
     "vary",
+    "write_explanation",
     "write_inspection",
     "write_lr_curve",
     "write_report",

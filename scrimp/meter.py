@@ -60,12 +60,24 @@ class Speed(_Record):
     device: str
 
 
+class Decision(_Record):
+    """What a budgeted search decided at some second, and by what: `evidence` holds the figures, `why` says it all."""
+
+    stage: str
+    candidate: str
+    verdict: str
+    why: str
+    evidence: dict[str, float | str]
+    at_s: float
+
+
 class Run(_Record):
     """Everything known about one trained model: what was asked, what came out, what it cost, where it ran.
 
     costs: a bill per stage ("read", "select", "prepare", "train", "measure"), `cost` their sum.
     start: where the first weights came from.
     shared: the stages whose bill this run shares with others (a pack made once, used many times).
+    decisions: how it was found, where a budgeted search found it.
     val chooses; test only reports. notes: what the user should know (fallbacks, guesses, missing sensors).
     folder: where it lies on disk, with its weights; not written into the file itself.
     """
@@ -89,6 +101,7 @@ class Run(_Record):
     peak_gpu_memory_mb: float | None = None
     costs: dict[str, Cost]
     shared: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     machine: dict[str, str]
     versions: dict[str, str]
     date: str
@@ -190,6 +203,25 @@ def measure(trained: Trained, *, usd_per_hour: float | None = None, test: bool =
     return run.save(trained.folder)
 
 
+def look_at_test(run: Run, ready: Prepared, *, usd_per_hour: float | None = None) -> Run:
+    """The same run scored on test too, from the weights in its folder; one that has looked already is left as it is.
+
+    ready: the images of its plan. Cost: one forward pass per test image, added to what measuring took.
+    """
+    if run.test is not None or run.folder is None:
+        return run
+    from scrimp.models.saved import load_model
+    from scrimp.training.hardware import best_device
+
+    with Stopwatch(shared_sensor()) as watch:
+        model = load_model(run.folder).model.to(best_device())
+        tested = _scores(model, ready, "test")
+    measuring = run.costs["measure"] + watch.cost.priced(usd_per_hour)
+    notes = run.notes + _not_scored(ready.images)
+    seen = run.model_copy(update={"test": tested, "costs": run.costs | {"measure": measuring}, "notes": notes})
+    return seen.save(Path(run.folder))
+
+
 def _plan_of(trained: Trained) -> Plan:
     images = trained.ready.images
     return Plan(
@@ -234,9 +266,18 @@ def _speed(model: Classifier, ready: Prepared) -> Speed:
     pixels = torch.from_numpy(ready.pixels[first]).permute(0, 3, 1, 2).to(device)
     model.eval()
     with torch.inference_mode():
-        one = _median_seconds(lambda: model(pixels[:1]).cpu(), times=20, at_most_s=0.3)
         many = _median_seconds(lambda: model(pixels).cpu(), times=5, at_most_s=0.3)
-    return Speed(ms_per_image=one * 1000, images_per_second=len(pixels) / many, device=str(device))
+    return Speed(ms_per_image=latency_ms(model, ready), images_per_second=len(pixels) / many, device=str(device))
+
+
+def latency_ms(model: Classifier, ready: Prepared) -> float:
+    """Median milliseconds of one image by itself, on the device that the model is on. Cost: under half a second."""
+    import torch
+
+    pixels = torch.from_numpy(ready.pixels[np.arange(1)]).permute(0, 3, 1, 2).to(next(model.parameters()).device)
+    model.eval()
+    with torch.inference_mode():
+        return 1000 * _median_seconds(lambda: model(pixels).cpu(), times=20, at_most_s=0.3)
 
 
 def _median_seconds(work: Callable[[], object], *, times: int, at_most_s: float) -> float:

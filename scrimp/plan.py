@@ -29,8 +29,8 @@ class Plan(Settings):
 
     @property
     def variant(self) -> str:
-        """What this plan has in common with its repetitions: all of it but the seed, as one string."""
-        return to_toml(self.but(recipe=self.recipe.but(seed=0)))
+        """What this plan has in common with its repetitions: all of it but the seed and the fold, as one string."""
+        return to_toml(self.but(recipe=self.recipe.but(seed=0), images=self.images.but(fold=0)))
 
 
 def read_plan(path: Path) -> Plan:

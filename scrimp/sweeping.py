@@ -7,25 +7,31 @@ import io
 import itertools
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from scrimp.batches import Prepared, prepare
+from scrimp.batches import Files, Luggage, Preparation, Prepared, pack_up, prepare, redivided, unpack
+from scrimp.cluster import Cluster, Place, connected
 from scrimp.cost import Cost, Stopwatch, warm_up_sensor
 from scrimp.errors import ScrimpError, SettingError
-from scrimp.images import Images, find_images
+from scrimp.images import Images, ImageSource, find_images
+from scrimp.images.folds import in_fold
 from scrimp.images.kinds import SPLITS
 from scrimp.meter import Run, load_run, machine, measure, versions
 from scrimp.plan import Plan
 from scrimp.progress import bar, be_silent
 from scrimp.scores import MEASURES
-from scrimp.store import write_whole
-from scrimp.subset import select
-from scrimp.training import train
+from scrimp.store import is_uri, write_whole
+from scrimp.subset import Selection, select
+from scrimp.training import Epoch, train
+
+Stop = Callable[[Sequence[Epoch]], str]
+"""Given the history of a run after each validation: why it should end there, or ""."""
 
 _DONE = {"finished", "stopped early", "out of time"}
 
@@ -51,7 +57,12 @@ def vary(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[Pla
 
 
 def sweep(
-    plans: Sequence[Plan], out: str | Path, *, usd_per_hour: float | None = None, apart: bool = False
+    plans: Sequence[Plan],
+    out: str | Path,
+    *,
+    usd_per_hour: float | None = None,
+    apart: bool = False,
+    on: str = "here",
 ) -> list[Run]:
     """Runs every plan, each in its own folder below `out`, and returns the runs in the order of the plans.
 
@@ -60,33 +71,87 @@ def sweep(
     what has been done is returned. Writes `runs.csv`. Cost: the sum of its runs; images are packed once per size.
     apart: each run in a process of its own, so that none finds memory or settings that another left behind; where
     memory or the settings of the machine are compared. Takes some seconds more a run, which are on no bill.
+    on: "ray" or "ray://HOST:10001" spreads the runs over a Ray cluster, of whose nodes each costs `usd_per_hour`; see
+    `scrimp.cluster`.
     Raises `SettingError` for plans of several tasks, whose runs could not be compared.
     """
     tasks = dict.fromkeys(plan.images.task for plan in plans)
     if len(tasks) > 1:
         raise SettingError(f"The plans have {len(tasks)} tasks, {', '.join(tasks)}: sweep each by itself.")
+    if apart and on != "here":
+        raise SettingError(f"apart=True is for runs here, but on='{on}': processes of a cluster are used again.")
     out = Path(out)
-    shelf = _Shelf()
-    runs: list[Run] = []
-    with bar("sweep", len(plans)) as advance:
-        for plan in plans:
-            run = _finished(out / plan.name, plan) or _run(plan, out / plan.name, shelf, usd_per_hour, apart)
-            runs.append(run)
-            advance(1, plan.name)
-            if run.status == "interrupted":
-                break
+    shelf = Shelf()
+    runs = (
+        _here(plans, out, shelf, usd_per_hour, apart) if on == "here" else _there(plans, out, shelf, usd_per_hour, on)
+    )
     write_whole(out / "runs.csv", to_csv(runs).encode())
     return runs
 
 
+def _here(plans: Sequence[Plan], out: Path, shelf: Shelf, usd_per_hour: float | None, apart: bool) -> list[Run]:
+    runs: list[Run] = []
+    with bar("sweep", len(plans)) as advance:
+        for plan in plans:
+            run = run_here(plan, out / plan.name, shelf, usd_per_hour, apart=apart)
+            runs.append(run)
+            advance(1, plan.name)
+            if run.status == "interrupted":
+                break
+    return runs
+
+
+def _there(plans: Sequence[Plan], out: Path, shelf: Shelf, usd_per_hour: float | None, on: str) -> list[Run]:
+    """On a cluster, a thread here for each run there; after Ctrl-C the runs that have come to their end."""
+    with connected(on, len(plans)) as cluster, bar("sweep", len(plans)) as advance:
+
+        def run(plan: Plan) -> Run:
+            made = run_there(plan, out / plan.name, shelf, usd_per_hour, cluster)
+            advance(1, plan.name)
+            return made
+
+        with ThreadPoolExecutor(cluster.slots) as threads:
+            runs = [threads.submit(run, plan) for plan in plans]
+            try:
+                return [one.result() for one in runs]
+            except BaseException as error:
+                cluster.stop()
+                threads.shutdown(cancel_futures=True)
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+        return [one.result() for one in runs if one.done() and not one.cancelled() and one.exception() is None]
+
+
 def run_plan(plan: Plan, out: str | Path, *, usd_per_hour: float | None = None) -> Run:
     """One plan from its images to its measured result, in the folder `out`."""
-    return _train_and_measure(ready_for(plan), plan, Path(out), usd_per_hour)
+    return measure(train(ready_for(plan), plan.recipe, out=out), usd_per_hour=usd_per_hour)
+
+
+def run_plan_together(
+    plan: Plan, out: str | Path, *, usd_per_hour: float | None = None, devices: int = 1
+) -> Run | None:
+    """The same in several processes, each on a GPU of its own where there are any; None for those that only help.
+
+    devices: how many to start here; 1 where torchrun has started them.
+    """
+    from scrimp.training.together import run_together, team
+
+    if devices > 1:
+        ready_for(plan)  # in the cache before all of them want it
+        return run_together(devices, _share_plan, plan, out, usd_per_hour)
+    trained = train(ready_for(plan), plan.recipe, out=out)
+    return measure(trained, usd_per_hour=usd_per_hour) if team().leads else None
+
+
+def _share_plan(plan: Plan, out: str | Path, usd_per_hour: float | None) -> Run | None:
+    be_silent()
+    warm_up_sensor()
+    return run_plan_together(plan, out, usd_per_hour=usd_per_hour)
 
 
 def ready_for(plan: Plan) -> Prepared:
     """The images of a plan: found, selected and prepared as it says."""
-    return _Shelf().ready(plan)
+    return Shelf().ready(plan)
 
 
 def keep_best(out: str | Path, run: Run) -> Path:
@@ -126,26 +191,46 @@ def to_csv(runs: Sequence[Run]) -> str:
     return text.getvalue()
 
 
-class _Shelf:
+class Shelf:
     """Images and packs that several runs share, found and made once."""
 
-    def __init__(self) -> None:
-        self._images: dict[str, Images] = {}
-        self._ready: dict[str, Prepared] = {}
+    def __init__(self, *found: Images) -> None:
+        """found: images that need not be found again."""
+        self._images = {images.source: images for images in found}
+        self._ready: dict[tuple[ImageSource, Selection | None, Preparation], Prepared] = {}
+
+    def key(self, plan: Plan) -> tuple[ImageSource, Selection | None, Preparation]:
+        """What plans that share their images have in common."""
+        return plan.images, plan.selection, plan.preparation
+
+    def images(self, plan: Plan) -> Images:
+        """The images of a plan as they were found, before anything is selected."""
+        return self._found(plan.images)
 
     def ready(self, plan: Plan) -> Prepared:
-        source = plan.images.model_dump_json()
+        """The images of a plan, found, selected and prepared as it says; all folds are cut from one pack."""
+        key = self.key(plan)
+        if key not in self._ready:
+            images = self._found(plan.images)
+            if plan.images.folds and plan.selection is None:
+                whole = plan.but(images=plan.images.but(folds=None, fold=0))
+                self._ready[key] = redivided(self.ready(whole), images)
+            else:
+                kept = select(images, **plan.selection.model_dump()) if plan.selection else images
+                self._ready[key] = prepare(kept, **plan.preparation.model_dump())
+        return self._ready[key]
+
+    def _found(self, source: ImageSource) -> Images:
         if source not in self._images:
-            self._images[source] = find_images(plan.images)
-        images = self._images[source]
-        name = f"{source} {plan.selection} {plan.preparation}"
-        if name not in self._ready:
-            kept = select(images, **plan.selection.model_dump()) if plan.selection else images
-            self._ready[name] = prepare(kept, **plan.preparation.model_dump())
-        return self._ready[name]
+            if source.folds:
+                whole = self._found(source.but(folds=None, fold=0))
+                self._images[source] = in_fold(whole, source.folds, source.fold)
+            else:
+                self._images[source] = find_images(source)
+        return self._images[source]
 
 
-def _finished(folder: Path, plan: Plan) -> Run | None:
+def finished_run(folder: Path, plan: Plan) -> Run | None:
     """The run in the folder, if it was made by this very plan and came to its end."""
     if not (folder / "result.json").is_file():
         return None
@@ -153,18 +238,87 @@ def _finished(folder: Path, plan: Plan) -> Run | None:
     return run if run.plan == plan and run.status in _DONE else None
 
 
-def _run(plan: Plan, folder: Path, shelf: _Shelf, usd_per_hour: float | None, apart: bool) -> Run:
+def run_here(
+    plan: Plan,
+    folder: Path,
+    shelf: Shelf,
+    usd_per_hour: float | None,
+    *,
+    apart: bool = False,
+    stop: Stop | None = None,
+    test: bool = True,
+) -> Run:
+    """A plan's run in its folder: the one that came to its end there, or made now; failed, with its reason, if it does.
+
+    apart: in a process of its own. stop: as for `train`. test: as for `measure`.
+    """
+    if run := finished_run(folder, plan):
+        return run
+    ready = shelf.ready(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
-        ready = shelf.ready(plan)  # bad images concern every run: let that end the sweep
         try:
-            return (_run_apart if apart else _train_and_measure)(ready, plan, folder, usd_per_hour)
+            if apart:
+                return _run_apart(plan, folder, usd_per_hour)  # finds the images in the cache
+            return measure(train(ready, plan.recipe, out=folder, stop=stop), usd_per_hour=usd_per_hour, test=test)
         except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
             reason = str(error) or type(error).__name__
-    return failed_run(plan, ready, reason, watch.cost.priced(usd_per_hour)).save(folder)
+    return failed_run(plan, ready.images, reason, watch.cost.priced(usd_per_hour)).save(folder)
 
 
-def _run_apart(ready: Prepared, plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
-    """In a new process, which finds the images in the cache, for they are `ready` here."""
+def run_there(
+    plan: Plan,
+    folder: Path,
+    shelf: Shelf,
+    usd_per_hour: float | None,
+    cluster: Cluster,
+    *,
+    stop: Stop | None = None,
+    test: bool = True,
+) -> Run:
+    """As `run_here`, on some node of a cluster; the files come home to the folder.
+
+    Images at a URI are read by each node for itself; others are packed here, and each node is sent the pack once.
+    """
+    if run := finished_run(folder, plan):
+        return run
+    with cluster.lock:
+        images, luggage, files = shelf.images(plan), None, None
+        if not is_uri(plan.images.source):
+            luggage, files = pack_up(shelf.ready(plan))
+            luggage, files = cluster.send(shelf.key(plan), luggage), cluster.send(luggage.pack, files)
+    with Stopwatch() as watch:
+        try:
+            cluster.run(_run_on_node, (plan, luggage, files, usd_per_hour, test), folder, stop=stop)
+            return load_run(folder)
+        except ScrimpError as error:
+            reason = str(error)
+    return failed_run(plan, images, reason, watch.cost.priced(usd_per_hour)).save(folder)
+
+
+def _run_on_node(
+    plan: Plan,
+    luggage: Luggage | None,
+    files: Files | None,
+    usd_per_hour: float | None,
+    test: bool,
+    *,
+    folder: Path,
+    stop: Stop,
+    place: Place,
+) -> None:
+    ready = unpack(luggage, files) if luggage and files else _shelf_of_node().ready(plan)
+    price = None if usd_per_hour is None else usd_per_hour * place.share
+    run = measure(train(ready, plan.recipe, out=folder, stop=stop), usd_per_hour=price, test=test)
+    run.model_copy(update={"notes": (*run.notes, place.told)}).save(folder)
+
+
+@cache
+def _shelf_of_node() -> Shelf:
+    """One for all runs that a process of the cluster is given."""
+    return Shelf()
+
+
+def _run_apart(plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         run = process.submit(_run_alone, plan, folder, usd_per_hour)
         try:
@@ -182,13 +336,8 @@ def _run_alone(plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
         raise ScrimpError(str(error)) from None  # of which some cannot be sent from one process to another
 
 
-def _train_and_measure(ready: Prepared, plan: Plan, folder: Path, usd_per_hour: float | None) -> Run:
-    return measure(train(ready, plan.recipe, out=folder), usd_per_hour=usd_per_hour)
-
-
-def failed_run(plan: Plan, ready: Prepared, reason: str, cost: Cost) -> Run:
+def failed_run(plan: Plan, images: Images, reason: str, cost: Cost) -> Run:
     """A run without a model: its reason, and what was spent before it failed."""
-    images = ready.images
     return Run(
         plan=plan,
         status="failed",

@@ -37,6 +37,8 @@ AXES: dict[str, Axis] = {
 }
 """The costs that a merit can be held against."""
 
+_PREFERRED: dict[str, str | None] = {"accuracy": None, "speed": "ms", "size": "mb"}
+
 
 class Spread(NamedTuple):
     """A mean over n repetitions; `sd` is the sample standard deviation, None when n is 1."""
@@ -89,8 +91,8 @@ class Candidate:
 
     @property
     def best_run(self) -> Run:
-        """The repetition that is best on val."""
-        return max(self.runs, key=lambda run: _val(run).merit)
+        """The repetition that is best on val, of those that looked at test where only some did."""
+        return max(self.runs, key=lambda run: (run.test is not None, _val(run).merit))
 
     @property
     def epochs(self) -> Spread | None:
@@ -123,7 +125,8 @@ class Chosen:
     """What came out of a comparison.
 
     candidates: best on val first. front: per cost, the candidates that nothing beats on both counts, cheapest first.
-    winner: the highest mean of the task's measure on val; ties: those that cannot be told from it.
+    winner: the highest mean of the task's measure on val, or of those that cannot be told from it the one that is
+    preferred; ties: the others of these.
     failed: runs without a usable model. story: what a budgeted search decided, in order.
     bill: of everything together, what runs share counted once.
     """
@@ -201,11 +204,13 @@ def compare(
     names: Mapping[str, str] | None = None,
     story: Sequence[str] = (),
     bill: Cost | None = None,
+    prefer: Literal["accuracy", "speed", "size"] = "accuracy",
 ) -> Chosen:
     """Puts repetitions together and finds the front and the winner, by the task's measure on val.
 
     names: what to call the candidates, by `Plan.variant`; by default model, size and whatever else tells them apart.
     bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
+    prefer: of the best and those that tie with it the winner is the best, the fastest in use or the smallest.
     Raises `SettingError` when no run was scored on val, or when the runs are of different tasks or classes.
     """
     everything = list(runs)
@@ -223,28 +228,35 @@ def compare(
         (_candidate(names[variant], group) for variant, group in groups.items()),
         key=lambda c: (-c.val.mean, c.name),
     )
-    winner = candidates[0]
+    tied = [candidate for candidate in candidates if _tie(candidates[0], candidate)]
+    winner = min(tied, key=lambda candidate: _price(candidate, _PREFERRED[prefer]))
     return Chosen(
         candidates=tuple(candidates),
         front={axis: _front(candidates, axis) for axis in AXES},
         winner=winner,
-        ties=tuple(c for c in candidates[1:] if _tie(winner, c)),
+        ties=tuple(candidate for candidate in tied if candidate is not winner),
         failed=failed,
         story=tuple(story),
-        bill=_whole_bill(everything) if bill is None else bill,
+        bill=whole_bill(everything) if bill is None else bill,
     )
 
 
-def _whole_bill(runs: Sequence[Run]) -> Cost:
+def whole_bill(runs: Sequence[Run]) -> Cost:
     """Every run's own stages, and each shared stage once for the images and size that it served."""
     own = [cost for run in runs for stage, cost in run.costs.items() if stage not in run.shared]
     shared = {
-        (stage, run.fingerprint, run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
+        (stage, _shared_images(run), run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
         for run in runs
         for stage in run.shared
         if stage in run.costs  # a run that failed early may have none
     }
     return sum([*own, *shared.values()], FREE)
+
+
+def _shared_images(run: Run) -> str:
+    """What names the images that a shared stage served: all folds are cut from the same."""
+    source = run.plan.images
+    return run.fingerprint if source.folds is None or run.plan.selection else source.but(fold=0).model_dump_json()
 
 
 def _class_score(name: str, recall: float | None, row: Sequence[int]) -> ClassScore:
@@ -326,7 +338,7 @@ def _names(groups: dict[str, list[Run]]) -> list[str]:
         key
         for key in dict.fromkeys(key for settings in flat for key in settings)
         if len({str(settings.get(key)) for settings in flat}) > 1
-        and key not in {"recipe.model", "preparation.image_px", "recipe.seed"}
+        and key not in {"recipe.model", "preparation.image_px", "recipe.seed", "images.fold"}
     ]
     names = []
     for name, settings in zip(short, flat, strict=True):
@@ -365,12 +377,22 @@ def _candidate(name: str, runs: Sequence[Run]) -> Candidate:
 def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
     """Of the mean: between seeds and between images; the larger of the two, so that neither is forgotten.
 
-    Every seed looks at the same images, so that repeating does not make these more. Infinite where none can tell.
+    Every seed looks at the same images, so that repeating does not make these more; every fold looks at others.
+    Infinite where none can tell.
     """
     known = [error for run in runs if (error := _val(run).standard_error) is not None]
-    from_images = fmean(known) if known else math.inf
+    folds = len({run.plan.images.fold for run in runs})
+    from_images = fmean(known) / math.sqrt(folds) if known else math.inf
     from_seeds = 0.0 if val.sd is None else val.sd / math.sqrt(val.n)
     return max(from_images, from_seeds)
+
+
+def _price(candidate: Candidate, axis: str | None) -> float:
+    """For the choice among equals, where the first of those that cost the same is taken; unknown is dearest."""
+    if axis is None:
+        return 0.0
+    cost = candidate.costs[axis]
+    return math.inf if cost is None else cost.mean
 
 
 def _tie(a: Candidate, b: Candidate) -> bool:

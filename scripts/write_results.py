@@ -25,31 +25,117 @@ def where(found: dict[str, Any]) -> str:
     return f"{machine['cores']} cores ({machine['processor']}), torch {versions['torch']}, {found['date'][:10]}"
 
 
-def fit_against_plain() -> str:
-    """How fit did against each single model of its list."""
-    found = results("fit_against_plain")
+def fit() -> str:
+    """How fit did against what one would do instead, in the same time."""
+    found = results("fit")
     summary = found["summary"]
-    fits = [row for row in found["rows"] if row["what"] == "fit"]
-    accuracies = " and ".join(f"{100 * row['test_accuracy']:.1f} %" for row in fits)
-    count = f"{len(fits)} fits" if len(fits) > 1 else "one fit"
+    cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for key, spread in summary.items():
+        if key.startswith("accuracy.") and spread:
+            _, data, minutes, contender = key.split(".", 3)
+            cells.setdefault((data, minutes), {})[contender] = spread
     lines = [
-        "**Five minutes on 5,000 images of CIFAR-10**, nothing pretrained (4,250 images to learn from, 750 to choose",
-        f"by, 10,000 to report on): {count} reached {accuracies} on test and took at most",
-        f"{100 * summary['budget_used']:.1f} % of their 300 s, measured from outside. Each model of the list alone, by",
-        "the plain recipe (Adam, learning rate 1e-4, batch 32, no augmentation), its best epoch on val kept:",
+        "The same images, two cores and wall-clock for everybody, measured from outside; test accuracy:",
         "",
-        "| model | 10 epochs: test | seconds | five minutes: test | epochs |",
+        "| images | minutes | `scrimp fit` | random search (Optuna) | best single model, plain recipe |",
         "|---|---|---|---|---|",
     ]
-    plain = {(row["model"], row["epochs_asked"] == 10): row for row in found["rows"] if row["what"] == "plain"}
-    for model in dict.fromkeys(model for model, _ in plain):
-        short, long = plain.get((model, True)), plain.get((model, False))
-        first = f"{100 * short['test_accuracy']:.1f} % | {short['seconds']:.0f}" if short else "not measured | "
-        second = f"{100 * long['test_accuracy']:.1f} % | {long['epochs']}" if long else "not measured | "
-        lines.append(f"| {model} | {first} | {second} |")
-    gain = f"So fit gained {summary['gain_over_best_plain']:.1f} points over the best of them. One seed each; on"
-    source = "[fit_against_plain.json](benchmarks/results/fit_against_plain.json)."
-    return "\n".join([*lines, "", gain, f"{where(found)}. Raw figures:", source])
+    for (data, minutes), by in cells.items():
+        plain = {name: spread for name, spread in by.items() if name.startswith("plain-")}
+        best = max(plain, key=lambda name: plain[name]["mean"], default="")
+        single = f"{told_spread(plain[best])} ({best.removeprefix('plain-')})" if best else "not measured"
+        named = FIT_NAMES[data]
+        ours, other = (told_spread(by[name]) if name in by else "not measured" for name in ("fit", "random"))
+        lines.append(f"| {named} | {minutes} | {ours} | {other} | {single} |")
+    lines += [
+        "",
+        f"{summary['budget_kept']} of {summary['budget_kept_of']} fits ended within 103 % of their budget or 1.5 s.",
+        f"{where(found)}.",
+    ]
+    return "\n".join(lines)
+
+
+def told_spread(spread: dict[str, Any]) -> str:
+    """A mean accuracy with its spread and number."""
+    sd = "" if spread["sd"] is None else f" ± {100 * spread['sd']:.1f}"
+    return f"{100 * spread['mean']:.1f}{sd} % (n = {spread['n']})"
+
+
+def fit_in_readme() -> str:
+    """With the link as the README needs it."""
+    return f"{fit()} Raw figures: [fit.json](benchmarks/results/fit.json)."
+
+
+def fit_in_docs() -> str:
+    """With the link as a page of the docs needs it."""
+    return f"{fit()} Raw figures: [fit.json](../benchmarks/results/fit.json)."
+
+
+def step() -> str:
+    """What a training step gains on a CPU."""
+    found = results("step")
+    summary = found["summary"]
+    rounds = 1 + max(row["round"] for row in found["rows"])
+    names = {f"{trick}_alone": f"`{trick}` alone" for trick in ("channels_last", "keep_memory", "fused")}
+    names |= {"vs_stock": "all of these"}
+    lines = [
+        "| mobilenet_v2, 224 px, batches of 32, float32 | times the images per second of stock PyTorch |",
+        "|---|---|",
+    ]
+    lines += [f"| {words} | {summary[f'mobilenet_v2_224_{name}']:.2f} |" for name, words in names.items()]
+    theirs, ours = (
+        [row["images_per_second"] for row in found["rows"] if row["way"] == way] for way in ("stock", "scrimp")
+    )
+    differ = [summary[f"largest_relative_loss_difference{by}"] for by in ("", "_by_threads")]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Medians of {rounds} rounds; stock PyTorch (NCHW, its allocator as it comes) makes {median(theirs):.1f}",
+            f"images/s here, Scrimp {median(ours):.1f}. The first ten losses differ by {differ[0]:.0e} at most, where",
+            f"one thread instead of two makes {differ[1]:.0e}: rounding, which Adam carries on from step to step.",
+            f"{where(found)}. Raw figures: [step.json](../benchmarks/results/step.json).",
+        ]
+    )
+
+
+def cifar10_94() -> str:
+    """What learning CIFAR-10 from nothing takes."""
+    found = results("cifar10_94")
+    summary, rows = found["summary"], found["rows"]
+    each = ", ".join(f"{100 * row['test_accuracy']:.2f} % in {row['seconds'] / 60:.1f} min" for row in rows)
+    return (
+        f"`from_scratch_small` learns CIFAR-10 from 49,500 images on two cores: {each} "
+        f"({summary['n']} seed{'s' if summary['n'] > 1 else ''}; the whole process, test images counted).\n"
+        f"{where(found)}. Raw figures: [cifar10_94.json](../benchmarks/results/cifar10_94.json)."
+    )
+
+
+def time_to_accuracy() -> str:
+    """What the val accuracy of plain fine-tuning costs."""
+    found = results("time_to_accuracy")
+    rows = [row for row in found["rows"] if row["what"] == "comparison"]
+    lines = [
+        "| images, model | plain: best val, CPU-s to there | Scrimp: val, CPU-s, epochs | ratio | test, same seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = "never got there" if row["cpu_ratio"] is None else f"{row['cpu_ratio']:.0f}x"
+        lines.append(
+            f"| {FIT_NAMES[row['data']]}, {row['model']} | {100 * row['plain_val_accuracy']:.1f} %, "
+            f"{row['plain_cpu_seconds']:,.0f} (epoch {row['plain_best_epoch']}) | "
+            f"{100 * row['scrimp_val_accuracy']:.1f} %, "
+            f"{row['scrimp_cpu_seconds']:,.0f}, {row['scrimp_epochs']} | {ratio} | "
+            f"{100 * row['same_seconds_test_accuracy']:.1f} % against {100 * row['plain_test_accuracy']:.1f} % |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"One line a seed. {where(found)}. Raw figures, and how plain was priced:",
+            "[time_to_accuracy.json](../benchmarks/results/time_to_accuracy.json).",
+        ]
+    )
 
 
 def inspecting() -> str:
@@ -180,6 +266,54 @@ def resizing() -> str:
     )
 
 
+def selecting() -> str:
+    """What each method of selection takes."""
+    found = results("selecting")
+    row = found["rows"][0]
+    lines = [
+        f"To keep {row['keep']:,} of {row['n']:,} made-up images of ten classes by {row['d']} features that are",
+        f"there already, on {row['threads']} threads; the memory is that of the whole process, the",
+        "features in it:",
+        "",
+        "| method | class by class | memory | not balanced | memory |",
+        "|---|---|---|---|---|",
+    ]
+    for name, figures in found["summary"].items():
+        cells = []
+        for balance in ("equal", "none"):
+            seconds, mb = figures[f"{balance}_s"], figures[f"{balance}_mb"]
+            cells += ["not measured", ""] if seconds is None else [f"{seconds:.1f} s", f"{mb:,.0f} MB"]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(
+        [*lines, "", f"{where(found)}. Raw figures:", "[selecting.json](../benchmarks/results/selecting.json)."]
+    )
+
+
+def diversity() -> str:
+    """How near the search for diversity comes to the best values known, and random draws to it."""
+    found = results("diversity")
+    summary = found["summary"]
+    instances = [row for row in found["rows"] if row["what"] == "instance"]
+    drawn = [row for row in found["rows"] if row["what"] == "draws"]
+    sizes = [row["n"] for row in instances]
+    longest = max(row["seconds_to_value"] for row in instances)
+    gap, over = 100 * max(0, summary["max_gap"]), 100 * (summary["vs_10000_draws_objective"] - 1)
+    kept, n, d = (drawn[0][figure] for figure in ("m", "n", "d"))
+    drawing, each = (mean(row[figure] for row in drawn) for figure in ("draws_seconds", "seconds_to_better"))
+    lines = [
+        f"On {len(instances)} instances of the maximum diversity problem (GKD-b of MDPLIB; {min(sizes)} to",
+        f"{max(sizes)} things) the search ends at most {gap:.5f} % below the best value known, and was there after",
+        f"{longest:.1f} s or less.",
+        "",
+        f"On CIFAR-10, {kept} of {n:,} training images in each of {len(drawn)} classes, by {d} components of their",
+        f"pixels: the best of 10,000 random draws took {drawing:.2f} s a class. The search was better after",
+        f"{1000 * each:.1f} ms, {100 * summary['vs_10000_draws_time']:.2f} % of that, and ended {over:.1f} % higher.",
+        f"{where(found)}. Raw figures:",
+        "[diversity.json](../benchmarks/results/diversity.json).",
+    ]
+    return "\n".join(lines)
+
+
 def techniques() -> str:
     """What each technique bought, added to a plain base and to all others."""
     found = results("techniques")
@@ -199,6 +333,31 @@ def techniques() -> str:
     return "\n".join(
         [*lines, f"{where(found)}. Raw figures:", "[techniques.json](../benchmarks/results/techniques.json)."]
     )
+
+
+def explain() -> str:
+    """Whether heat lies on what decides, and goes away with the knowledge."""
+    found = results("explain")
+    rows, summary = found["rows"], found["summary"]
+    lines = [
+        "Planted objects: on a ground of noise, a disc whose colour decides the class, and two of the same size that",
+        "say nothing. Is the hottest point of the true class on the disc that decides? Part of",
+        f"{rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %; and the same with",
+        "random weights, whose maps should know nothing:",
+        "",
+        "| model, learnt from scratch | grid | accuracy | Grad-CAM hits | occlusion hits | random weights hit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shares = (f"{100 * row[figure]:.0f} %" for figure in ("accuracy", "grad_cam", "occlusion", "random"))
+        lines.append(f"| `{row['model']}` | {row['grid']} x {row['grid']} | {' | '.join(shares)} |")
+    lines += [
+        "",
+        "Pixel by pixel, the maps of the trained and of the random weights correlate by",
+        f"{summary['correlation_random']:.2f} at most, on average over the images. {where(found)}. Raw figures:",
+        "[explain.json](../benchmarks/results/explain.json).",
+    ]
+    return "\n".join(lines)
 
 
 TECHNIQUE_FIGURES = {
@@ -224,12 +383,23 @@ REMOTE_WAYS = {
     "cache, half": "`cache`, room for half",
 }
 
+FIT_NAMES = {
+    "cifar10": "5,000 of CIFAR-10",
+    "imagenette-224": "ten easy classes of ImageNet",
+    "stanford-dogs-10": "ten breeds of Stanford Dogs, boxes",
+}
+
 DATA_NAMES = {"imagenette-224": "ten easy classes of ImageNet", "Images": "ten breeds of Stanford Dogs, whole images"}
 
 PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
-    ROOT / "README.md": (fit_against_plain,),
+    ROOT / "README.md": (fit_in_readme,),
+    ROOT / "docs" / "fit.md": (fit_in_docs,),
+    ROOT / "docs" / "train.md": (step,),
+    ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),
+    ROOT / "docs" / "explain.md": (explain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
+    ROOT / "docs" / "select.md": (selecting, diversity),
     ROOT / "docs" / "prepare.md": (resizing, loading),
 }
 """The pages that quote figures, and what writes them, from top to bottom."""

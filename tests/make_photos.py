@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
 
 def photo(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
     """A photograph of nothing, `size` pixels wide and high: its amplitudes fall as 1 / frequency, as in real ones."""
@@ -27,3 +29,10 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)
     return path
+
+
+def save_photo(path: Path, colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 40)) -> None:
+    """A noisy JPEG of one colour, `size` pixels wide and high."""
+    noise = np.random.default_rng(seed).integers(-40, 41, (size[1], size[0], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)).save(path)

@@ -1,25 +1,31 @@
-"""A whole fit is played here with a fake clock and made-up learning curves, so that every decision is known."""
+"""Whole fits are played here on a bench with a fake clock and made-up learning curves, so every decision is known."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from make_runs import make_run
 
-from scrimp import fitting as room
-from scrimp.batches import prepare
-from scrimp.errors import BudgetError, SettingError, TrainingError
+from scrimp.errors import BudgetError, SettingError, TrainingError, WeightsError
 from scrimp.fitting import Budget, fit
+from scrimp.fitting import candidates as room
+from scrimp.fitting.budget import Purse
+from scrimp.fitting.candidates import Candidate
+from scrimp.fitting.curves import expected, power
+from scrimp.fitting.deciding import SHOWN, Game, Tried, Weighed, play
+from scrimp.fitting.working import some_of, within_labels
 from scrimp.images import find_images
 from scrimp.models import MODELS
-from scrimp.training import Epoch
-from scrimp.training.weigh import Weight
+from scrimp.scores import MEASURES
+
+TRAIN, VAL = 100, 20
+
+
+# ---------------------------------------------------------------- what may be spent
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("10min", 600), ("10 m", 600), ("1.5h", 5400), ("0.5h", 1800), ("30sec", 30)],
+    [("90s", 90), ("10min", 600), ("10 m", 600), ("1.5h", 5400), (".5h", 1800), ("30sec", 30)],
 )
 def test_budgets_as_people_write_them(text, seconds):
     assert Budget.parse(text).in_seconds() == seconds
@@ -28,152 +34,263 @@ def test_budgets_as_people_write_them(text, seconds):
 def test_money_becomes_seconds_at_a_rate():
     assert Budget.parse("$0.50").in_seconds(usd_per_hour=0.25) == 7200
     assert Budget(minutes=3, usd=1.0).in_seconds(usd_per_hour=36.0) == 100
+    assert Budget.parse("3min", "$1", max_mb=10).in_seconds(usd_per_hour=36.0) == 100
     with pytest.raises(SettingError, match="--instance"):
         Budget.parse("$0.50").in_seconds()
 
 
-@pytest.mark.parametrize("text", ["", "10", "ten minutes", "-5min", "0s", "$", "5 years", "1.2.3s"])
+@pytest.mark.parametrize("text", ["", "10", "ten minutes", "-5min", "0s", "$", "5 years", "1.2.3s", "$0", "0 Wh"])
 def test_other_budgets_are_refused(text):
     with pytest.raises(SettingError):
         Budget.parse(text)
 
 
-class Theatre:
-    """Stands in for the clock, the models and the training: each model's accuracy is a curve over its seconds."""
+def test_two_sums_of_a_kind_are_refused():
+    with pytest.raises(SettingError, match="second sum"):
+        Budget.parse("90s", "2min")
 
-    def __init__(self, curves, rates, pause=0.0):
-        self.now, self.curves, self.rates, self.pause = 1000.0, curves, rates, pause
-        self.calls, self.spent, self.tested = [], dict.fromkeys(curves, 0.0), []
 
-    def perf_counter(self):
+def test_energy_becomes_seconds_at_the_power_that_is_seen():
+    now, wh = [0.0], [0.0]
+    purse = Purse(Budget.parse("20 Wh"), began=-10.0, read_wh=lambda: wh[0], clock=lambda: now[0])
+    now[0], wh[0] = 36.0, 1.0  # 100 W, and ten seconds before the sensor began
+    # By hand: 20 Wh at 100 W are 720 s, of which 36 + 10 are gone.
+    assert purse.left() == pytest.approx(720 - 46)
+    now[0] = 36.5
+    assert purse.left() == pytest.approx(720 - 46.5), "what is spent between two looks at the sensor counts too"
+    now[0], wh[0] = 72.0, 1.5  # less power since: it may rise again, so the highest counts
+    assert purse.left() == pytest.approx((20 - 1.5) * 36 - 10)
+
+
+def test_energy_without_a_sensor_is_refused():
+    with pytest.raises(SettingError, match="sensor"):
+        Purse(Budget(wh=5), began=0.0)
+
+
+# ---------------------------------------------------------------- curves
+
+
+def test_a_curve_goes_on_as_it_went_and_as_is_usual():
+    assert expected([(10, 0.6)], 160) == pytest.approx(1 - 0.4 / 2)  # 16 ** 0.25
+    # 0.4 to 0.2 over twice the time: a power of 1; half of the way to 0.25: 0.625
+    assert power([(10, 0.6), (20, 0.8)]) == pytest.approx(0.625)
+    assert power([(10, 0.6), (20, 0.6)]) == pytest.approx(0.125), "no progress: half of what is usual"
+    assert power([(10, 0.6), (20, 1.0)]) == pytest.approx(0.625), "no more than a power of 1 is believed"
+    assert expected([(10, 0.6), (20, 0.8)], 5) == 0.8, "less time than was spent changes nothing"
+
+
+# ---------------------------------------------------------------- decisions
+
+
+class Stage:
+    """A bench with a clock of its own; a candidate's accuracy is a curve over the seconds that it has trained.
+
+    curves and heads: by model, or by name with the size. rates: seconds to learn from an image.
+    """
+
+    measure = MEASURES["classify"]
+
+    def __init__(self, budget, curves, *, heads=None, rates=None, mb=None, pause=0.0):
+        self.budget, self.now = budget, 0.0
+        self.curves, self.heads, self.rates, self.mb, self.pause = curves, heads or {}, rates or {}, mb or {}, pause
+        self.calls, self.spent_on = [], {}
+
+    def left(self):
+        return self.budget - self.now
+
+    def spent(self):
         return self.now
 
-    def build(self, name, **kwargs):
-        return SimpleNamespace(name=name, load_state_dict=lambda state: None, state_dict=dict)
+    def to_finish(self, entrants):
+        return 2.0 + 0.5 * len(entrants)
 
-    def weigh(self, model, ready, recipe, at_most_s):
+    def seconds_for(self, entrant, split):
+        return entrant.weighed.train_s * TRAIN if split == "train" else entrant.weighed.eval_s * VAL
+
+    def weigh(self, candidate):
         self.now += 0.1
-        return Weight(self.rates[model.name], self.rates[model.name] / 3)
+        if self.curves.get(candidate.model) is None:
+            raise WeightsError("its weights are not here")
+        rate = self.rates.get(candidate.model, 0.01)
+        return Weighed(rate, rate / 3, self.mb.get(candidate.model, 5.0), 100 * rate)
 
-    def train(self, ready, recipe, *, out, model):
-        name = recipe.model
-        if self.curves[name] is None:
+    def solve(self, candidate):
+        self.now += 1.0
+        self.calls.append(("solve", candidate.name))
+        return Tried(self.heads.get(candidate.name, self.heads.get(candidate.model, 0.5)), 0.01)
+
+    def train(self, candidate, seconds):
+        self.now += seconds + self.pause
+        self.calls.append((candidate.name, seconds))
+        self.spent_on[candidate] = self.spent_on.get(candidate, 0.0) + seconds
+        curve = self.curves[candidate.model]
+        val = curve(self.spent_on[candidate]) - (0.2 if candidate.lr_times > 1 else 0.0)
+        if val is math.nan or math.isnan(val):
             raise TrainingError("the loss became nan")
-        self.calls.append((name, recipe.max_seconds))
-        self.now += recipe.max_seconds + self.pause
-        self.spent[name] += recipe.max_seconds
-        accuracy = self.curves[name](self.spent[name])
-        epoch = Epoch(
-            epoch=1, train_loss=1, train_score=0, val_loss=1, val_score=accuracy, seconds=1, lr=0.1
-        )  # fmt: skip
-        return self.trained(recipe, epoch)
-
-    def trained(self, recipe, epoch):
-        from scrimp.cost import Cost
-        from scrimp.training import Trained
-
-        return Trained(
-            model=self.build(recipe.model), recipe=recipe, ready=None, history=(epoch,), best_epoch=1,
-            status="out of time", reason="", notes=(), cost=Cost(seconds=recipe.max_seconds), folder=None,
-            peak_memory_mb=None, peak_gpu_memory_mb=None,
-        )  # fmt: skip
-
-    def measure(self, trained, *, usd_per_hour, test):
-        self.now += 0.5
-        if test:
-            self.tested.append(trained.recipe.model)
-        top = max(epoch.val_score for epoch in trained.history)
-        return make_run(model=trained.recipe.model, val=top, test=top if test else None)
-
-
-@pytest.fixture
-def on_stage(photos, monkeypatch, tmp_path):
-    images = find_images(photos)
-    ready = prepare(images, image_px=16)
-
-    def play(curves, *, budget=100.0, rates=None, pause=0.0):
-        theatre = Theatre(curves, rates or dict.fromkeys(curves, 1e-3), pause)
-        for name in ("build", "weigh", "train", "measure"):
-            monkeypatch.setattr(room, name, getattr(theatre, name))
-        monkeypatch.setattr(room, "time", theatre)
-        monkeypatch.setattr(room, "_what_can_be_decoded", lambda game, px: images)
-        monkeypatch.setattr(room, "prepare", lambda images, image_px: ready)
-        chosen = fit(
-            images, Budget(seconds=budget), models=list(curves), image_sizes=[16], out=tmp_path, started=theatre.now
-        )
-        return theatre, chosen
-
-    return play
+        return Tried(val, 0.01)
 
 
 def rising(top, pace):
     return lambda seconds: top * (1 - math.exp(-seconds / pace))
 
 
-def test_each_round_keeps_the_better_half_and_the_last_gets_the_rest(on_stage):
-    curves = {
-        "vgg8": rising(0.70, 1.0),  # quick, but low: ahead in round 1, passed later
-        "ultralight": rising(0.95, 10.0),
-        "simple_cnn": rising(0.40, 1.0),
-        "resnet18": rising(0.90, 40.0),  # too slow to show what it could do
-    }
-    theatre, chosen = on_stage(curves)
-    # By hand: 100 s, less 4 x 0.1 s of weighing, less 4 s to finish and 0.6 s to measure each: 93.2 s to train, all
-    # but the looks at val and test. Half of it in two equal rounds: 23.3 s for four, then for two.
-    names = [name for name, _ in theatre.calls]
-    assert names[:4] == list(curves) or set(names[:4]) == set(curves)
-    first = [seconds for _, seconds in theatre.calls[:4]]
-    assert first == pytest.approx([93.2 / 4 / 4] * 4, rel=0.01)
-    # at 5.8 s: vgg8 0.70, ultralight 0.42, simple_cnn 0.40, resnet18 0.12
-    assert set(names[4:6]) == {"vgg8", "ultralight"}
-    assert [seconds for _, seconds in theatre.calls[4:6]] == pytest.approx([93.2 / 4 / 2] * 2, rel=0.01)
-    # at 17.5 s: ultralight 0.79, vgg8 0.70
-    assert names[6:] == ["ultralight"]
-    assert theatre.calls[6][1] == pytest.approx(93.2 / 2, rel=0.01)
-    assert chosen.winner.runs[0].plan.recipe.model == "ultralight"
-    assert sum("stay" in line for line in chosen.story) == 2
+def played(stage, *, pretrained=False, sizes=(32,), **ceilings):
+    game = Game(bench=stage, budget=Budget(seconds=stage.budget, **ceilings))
+    play(game, [Candidate(model=m, px=sizes[0], pretrained=pretrained) for m in stage.curves], list(sizes))
+    return game
 
 
-def test_only_the_winner_looks_at_test(on_stage):
-    theatre, _ = on_stage({"vgg8": rising(0.7, 1), "ultralight": rising(0.9, 1), "simple_cnn": rising(0.3, 1)})
-    assert theatre.tested == ["ultralight"]
+def test_each_round_keeps_the_better_half_and_the_last_gets_the_rest():
+    stage = Stage(
+        100.0,
+        {
+            "vgg8": rising(0.70, 1.0),  # quick, but low: ahead in round 1, passed later
+            "ultralight": rising(0.95, 8.0),
+            "simple_cnn": rising(0.40, 1.0),
+            "resnet18": rising(0.90, 40.0),  # too slow to show what it could do
+        },
+    )
+    game = played(stage)
+    # By hand: 100 s less 0.4 s of weighing. Five enter (the leader, the first of equals, at thrice the rate too) and
+    # 2 + 5 x 0.5 s are kept to finish: 95.1 s to train, 60 % of it for the last. Three rounds: 95.1 * 0.4 / 3 / 5.
+    first = [seconds for _, seconds in stage.calls[:5]]
+    assert first == pytest.approx([95.1 * 0.4 / 3 / 5] * 5)
+    assert {name for name, _ in stage.calls[:5]} == {*(f"{m} @ 32 px" for m in stage.curves), "vgg8 @ 32 px, lr x 3"}
+    # At 2.54 s: vgg8 0.64, its twin 0.44, simple_cnn 0.37, ultralight 0.26, resnet18 0.06: one point each, so that the
+    # order is that of now. Three stay; after round 2, at 6.8 s: vgg8 0.70, ultralight 0.54 but rising fast.
+    assert {name for name, _ in stage.calls[5:8]} == {"vgg8 @ 32 px", "vgg8 @ 32 px, lr x 3", "simple_cnn @ 32 px"}
+    assert stage.calls[-1][0] == "vgg8 @ 32 px"
+    assert stage.now == pytest.approx(100 - 4.5), "all but what the finish takes is spent"
+    assert game.tried()[0].val == pytest.approx(0.7, abs=0.001)
+
+
+def test_who_rises_is_preferred_to_who_is_ahead():
+    stage = Stage(60.0, {"vgg8": lambda s: 0.60, "ultralight": lambda s: 0.55 if s < 9 else 0.9})
+    game = played(stage)
+    rounds = [one for one in game.decisions if one.verdict == "round"]
+    assert len(rounds) == 2
+    # Both have two points after round 2; who did not move is expected at 1 - 0.4 x (60 / t) ** -0.125 at most.
+    assert stage.calls[-1][0] == "ultralight @ 32 px"
+
+
+def test_heads_decide_who_is_trained_at_all():
+    heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.70, "resnet18": 0.88}
+    stage = Stage(60.0, {m: rising(0.95, 1) for m in heads}, heads=heads)
+    game = played(stage, pretrained=True)
+    # squeezenet: half of its errors less is 0.85 and two standard errors of 0.01 are no 0.05.
+    trained = {name for name, _ in stage.calls if name != "solve"}
+    assert "squeezenet1_0 @ 32 px" not in trained
+    assert {"mobilenet_v2 @ 32 px", "resnet18 @ 32 px"} <= trained
+    out = next(one for one in game.decisions if one.verdict == "out")
+    assert out.candidate == "squeezenet1_0 @ 32 px"
+    assert out.evidence["hoped"] == pytest.approx(0.85 + math.hypot(0.01, 0.01))
+    assert out.evidence["best"] == 0.90
+
+
+def test_only_the_better_half_is_looked_at_in_other_sizes():
+    heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.88, "mobilenet_v2 @ 64 px": 0.93}
+    stage = Stage(90.0, {m: rising(0.95, 1) for m in ("mobilenet_v2", "squeezenet1_0")}, heads=heads)
+    game = played(stage, pretrained=True, sizes=(32, 64))
+    solved = [name for what, name in stage.calls if what == "solve"]
+    assert solved == ["mobilenet_v2 @ 32 px", "squeezenet1_0 @ 32 px", "mobilenet_v2 @ 64 px"]
+    larger = next(e for e in game.entrants + game.dropped if e.candidate.px == 64)
+    assert larger.weighed.train_s == pytest.approx(0.04), "four times the pixels"
+
+
+def test_a_head_is_kept_where_nothing_more_fits():
+    stage = Stage(4.5, {"mobilenet_v2": rising(0.9, 1)}, heads={"mobilenet_v2": 0.8})
+    game = played(stage, pretrained=True)
+    assert [what for what, _ in stage.calls] == ["solve"]
+    assert game.tried()[0].val == 0.8
+    assert game.decisions[-1].verdict == "stays", "too few seconds are left to train"
 
 
 @pytest.mark.parametrize("budget", [30.0, 60.0, 300.0])
 @pytest.mark.parametrize("pause", [0.0, 0.7])
-def test_the_budget_is_kept_even_when_every_training_runs_over(on_stage, budget, pause):
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_budget_is_kept_even_when_every_training_runs_over(budget, pause, pretrained):
     names = ("vgg8", "ultralight", "simple_cnn", "resnet18", "vgg16", "resnet34")
-    theatre, _ = on_stage({name: rising(0.5, 9) for name in names}, budget=budget, pause=pause)
-    spent = theatre.now - 1000.0
-    assert spent <= budget + pause
-    assert spent >= budget - 5.0 - 0.02 * budget, "what is kept in reserve is no more than it must be"
+    stage = Stage(budget, {name: rising(0.5, 9) for name in names}, pause=pause)
+    game = played(stage, pretrained=pretrained)
+    shown = game.tried()[:SHOWN]
+    assert stage.now + stage.to_finish(shown) <= budget + pause
+    assert stage.now + stage.to_finish(shown) >= budget - 0.01
 
 
-def test_more_training_never_makes_it_worse(on_stage):
-    fading = {"vgg8": lambda s: 0.8 if s < 30 else 0.2, "simple_cnn": lambda s: 0.3}
-    _, chosen = on_stage(fading)
-    assert chosen.best.val.top1 == 0.8
+def test_more_training_never_makes_it_worse():
+    game = played(Stage(100.0, {"vgg8": lambda s: 0.8 if s < 30 else 0.2, "simple_cnn": lambda s: 0.3}))
+    assert game.tried()[0].val == 0.8
 
 
-def test_one_that_breaks_is_told_and_the_others_go_on(on_stage):
-    _, chosen = on_stage({"vgg8": None, "ultralight": rising(0.9, 5)})
-    assert chosen.winner.runs[0].plan.recipe.model == "ultralight"
-    assert any("vgg8 @ 16 px failed: the loss became nan" in line for line in chosen.story)
-    with pytest.raises(TrainingError, match="loss became nan"):
-        on_stage({"vgg8": None})
+def test_one_that_breaks_is_told_and_the_others_go_on():
+    game = played(Stage(100.0, {"vgg8": lambda s: math.nan, "ultralight": rising(0.9, 5)}))
+    assert game.tried()[0].name == "ultralight @ 32 px"
+    assert any("vgg8 @ 32 px is out: it failed: the loss became nan" in one.why for one in game.decisions)
 
 
-def test_the_slow_are_out_before_a_second_is_trained(on_stage):
-    rates = {"vgg8": 1e-3, "ultralight": 1e-3, "resnet152": 10.0}
-    theatre, chosen = on_stage(dict.fromkeys(rates, rising(0.5, 1)), rates=rates)
-    assert "resnet152" not in {name for name, _ in theatre.calls}
-    assert any("resnet152 @ 16 px is out" in line for line in chosen.story)
+def test_without_any_weights_the_reason_is_passed_on():
+    with pytest.raises(WeightsError, match="not here"):
+        played(Stage(100.0, {"vgg8": None}))
 
 
-def test_a_budget_too_small_for_any_says_what_would_do(on_stage):
-    # 42 training and 9 + 9 other images at 1 s (learning) and 1/3 s (looking): 42 + 2 x 3 s
-    with pytest.raises(BudgetError, match=r"vgg8 @ 16 px, takes 48.0 s .* about 59 s"):
-        on_stage({"vgg8": None}, rates={"vgg8": 1.0}, budget=20.0)
+def test_the_slow_are_out_before_a_second_is_trained():
+    stage = Stage(100.0, dict.fromkeys(("vgg8", "resnet152"), rising(0.5, 1)), rates={"resnet152": 1.0})
+    game = played(stage)
+    assert "resnet152 @ 32 px" not in {name for name, _ in stage.calls}
+    assert any("resnet152 @ 32 px is out" in one.why for one in game.decisions)
+
+
+def test_a_ceiling_is_checked_before_a_second_is_trained():
+    curves = {"vgg8": rising(0.9, 1), "simple_cnn": rising(0.5, 1)}
+    stage = Stage(50.0, curves, mb={"vgg8": 30.0})
+    game = played(stage, max_mb=10.0)
+    assert {name.split(" @")[0] for name, _ in stage.calls} == {"simple_cnn"}
+    assert any("30 MB is above the ceiling of 10" in one.why for one in game.decisions)
+    # 100 times the rate in ms: 1 ms at 32 px, 4 ms at 64 px
+    stage = Stage(50.0, {"simple_cnn": rising(0.5, 1)})
+    game = played(stage, max_ms=2.0, sizes=(32, 64))
+    assert {entrant.candidate.px for entrant in game.tried()} == {32}
+    with pytest.raises(BudgetError, match=r"None of 1 models is within 0.5 ms an image: .* takes 1 ms"):
+        played(Stage(50.0, {"simple_cnn": rising(0.5, 1)}), max_ms=0.5)
+
+
+def test_a_budget_too_small_for_any_says_what_would_do():
+    # 100 images at 1 s and 20 at 1/3 s twice: 113.3 s, and 0.1 s of weighing and 2.5 s to finish
+    with pytest.raises(BudgetError, match=r"vgg8 @ 32 px, takes 113.3 s .* about 116 s"):
+        played(Stage(20.0, {"vgg8": rising(0.9, 1)}, rates={"vgg8": 1.0}))
+
+
+# ---------------------------------------------------------------- what is used
+
+
+def test_labels_are_shared_between_learning_and_choosing():
+    images = find_images("digits")
+    fewer = within_labels(images, 100, seed=0)
+    counts = {split: len(fewer.rows(split)) for split in ("train", "val", "test")}
+    assert counts["train"] + counts["val"] == 100
+    assert counts["test"] == len(images.rows("test"))
+    share = len(images.rows("val")) / (len(images.rows("val")) + len(images.rows("train")))
+    assert counts["val"] == round(100 * share)
+    by_class = np.bincount(fewer.labels[fewer.rows("train")])
+    assert by_class.max() - by_class.min() <= 1
+    assert within_labels(images, 10_000, seed=0) is images
+    with pytest.raises(BudgetError, match="fewer than one for each of 10 classes"):
+        within_labels(images, 9, seed=0)
+
+
+def test_some_images_are_in_no_split(digits_ready):
+    fewer = some_of(digits_ready, 50, seed=0)
+    assert len(fewer.images.rows("train")) == 50
+    assert np.array_equal(fewer.images.rows("val"), digits_ready.images.rows("val"))
+    assert fewer.images.fingerprint != digits_ready.images.fingerprint
+    assert some_of(digits_ready, 5000, seed=0) is digits_ready
+
+
+@pytest.fixture
+def digits_ready():
+    from scrimp.batches import prepare
+
+    return prepare(find_images("digits"), image_px=8)
 
 
 def test_small_images_start_from_scratch_and_photos_from_weights():
@@ -182,10 +299,19 @@ def test_small_images_start_from_scratch_and_photos_from_weights():
     assert all(MODELS[name].weights for name in room.PRETRAINED)
 
 
+# ---------------------------------------------------------------- for real
+
+
 def test_a_real_fit_of_a_few_seconds(photos, tmp_path):
+    from scrimp.meter import load_run
+
     chosen = fit(
         find_images(photos), Budget(seconds=30), models=["simple_cnn", "ultralight"], image_sizes=[16], out=tmp_path
     )
     assert chosen.best.val.top1 > 0.8
     assert chosen.best.test is not None
     assert np.isfinite(chosen.bill.seconds)
+    assert sum(candidate.best_run.test is not None for candidate in chosen.candidates) == 1, "only the winner looks"
+    kept = load_run(chosen.best.folder).decisions
+    assert [one.why for one in kept] == list(chosen.story)
+    assert {"weigh", "promote", "finish"} <= {one.stage for one in kept}

@@ -17,9 +17,9 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from conftest import COLOURS, save_photo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_photos import COLOURS, save_photo
 from PIL import Image
 
 from scrimp import store

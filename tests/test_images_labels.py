@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import save_photo
+from make_photos import save_photo
 from make_shapes import write_table
 from PIL import Image
 

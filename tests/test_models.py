@@ -19,8 +19,10 @@ from torch import nn
 from torchvision.models import mobilenet_v2, squeezenet1_0
 
 from scrimp.errors import NotFound, SettingError, UnknownName, WeightsError
-from scrimp.models import MODELS, Classifier, build, list_models, macs, size_mb, weights_at_hand
+from scrimp.models import MODELS, Classifier, Shape, build, list_models, macs, size_mb, weights_at_hand
 from scrimp.models import weights as weights_module
+from scrimp.models.saved import load_model, save_model
+from scrimp.training import Recipe
 
 DOCS = Path(__file__).parents[1] / "docs" / "models.md"
 
@@ -72,6 +74,38 @@ def test_published_parameter_counts(name: str, published: int) -> None:
 )
 def test_parameter_counts_with_other_heads(name: str, classes: int, count: int) -> None:
     assert parameters(build(name, classes=classes, pretrained=False)) == count
+
+
+def test_the_shape_of_ultralight_can_be_chosen_and_is_kept(tmp_path: Path) -> None:
+    """Counted by hand: k * k * in * out for a convolution, two numbers a channel for its norm or one for its bias."""
+
+    def by_hand(few: int, some: int, many: int, depth: int, norm: int, classes: int = 10) -> int:
+        stem = 27 * few + norm * few
+        second = 9 * few * some + norm * some
+        plus = 9 * some * some + norm * some
+        third = some * many + norm * many
+        separable = 9 * many + norm * many + many * many + norm * many
+        return stem + second + depth * plus + third + depth * separable + (many + 1) * classes
+
+    wanted = {
+        Shape(): by_hand(24, 64, 128, 1, 2),
+        Shape(width=0.5): by_hand(16, 32, 64, 1, 2),  # 12 is rounded to 16, the even one of 8 and 16 times 1.5
+        Shape(width=2, depth=3): by_hand(48, 128, 256, 3, 2),
+        Shape(depth=2, batch_norm=False): by_hand(24, 64, 128, 2, 1),
+    }
+    for shape, count in wanted.items():
+        model = build("ultralight", classes=10, image_px=32, shape=shape)
+        assert parameters(model) == count
+        assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == shape.batch_norm
+        pixels = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8)
+        spread = model.eval()(pixels).std().item()
+        assert shape.batch_norm or 0.05 < spread < 20, "signals keep their scale without norms"
+        save_model(model, tmp_path, classes=[str(n) for n in range(10)], image_px=32)
+        assert same(load_model(tmp_path).model, model)
+    with pytest.raises(SettingError, match=r"width=2.0, depth=3: the shape of vgg8 is fixed; .*ultralight"):
+        build("vgg8", classes=10, image_px=32, shape=Shape(width=2.0, depth=3))
+    with pytest.raises(SettingError, match="batch_norm=False: the shape of resnet18 is fixed"):
+        Recipe(model="resnet18", batch_norm=False)
 
 
 def test_ultralight_is_light_at_every_size() -> None:

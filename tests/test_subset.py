@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import COLOURS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from make_photos import COLOURS
 from PIL import Image
 
 from scrimp.cost import Cost
@@ -19,6 +20,8 @@ from scrimp.errors import SettingError
 from scrimp.images import Images, ImageSource, find_images
 from scrimp.images.fingerprint import fingerprint
 from scrimp.subset import Selection, distill, select
+from scrimp.subset.pool import Choice, Method, Pool
+from scrimp.subset.selection import METHODS
 
 
 def make_images(train_counts: list[int], held_out: int = 3) -> Images:
@@ -55,15 +58,15 @@ def deal(counts: list[int], keep: int) -> list[int]:
 def test_balanced_shares_are_dealt_in_rounds(counts: list[int], data: st.DataObject) -> None:
     keep = data.draw(st.integers(len(counts), sum(counts)))
     images = make_images(counts)
-    kept = select(images, keep=keep, seed=data.draw(st.integers(0, 5)))
+    kept = select(images, keep=keep, balance="fill", seed=data.draw(st.integers(0, 5)))
     got = Counter(kept.labels[kept.rows("train")].tolist())
     least = deal(counts, keep)
     assert len(kept.rows("train")) == keep
     assert all(got[n] - least[n] in (0, 1) and got[n] <= count for n, count in enumerate(counts))
 
 
-@pytest.mark.parametrize("balance", [True, False])
-def test_a_larger_selection_extends_a_smaller_one(balance: bool) -> None:
+@pytest.mark.parametrize("balance", ["fill", "none"])
+def test_a_larger_selection_extends_a_smaller_one(balance: Any) -> None:
     images = make_images([30, 5, 12])
     kept = [set(select(images, keep=k, balance=balance).keys) for k in range(3, 48)]
     assert all(small < large for small, large in pairwise(kept))
@@ -72,16 +75,16 @@ def test_a_larger_selection_extends_a_smaller_one(balance: bool) -> None:
 def test_val_and_test_stay_whole_and_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     import scrimp.subset.selection as room
 
-    seen: list[Images] = []
+    seen: list[str] = []
 
-    def spy(train: Images, **options: object) -> np.ndarray:
-        seen.append(train)
-        return np.arange(5)
+    def spy(pool: Pool, keep: int, seed: int) -> Choice:
+        seen.extend(pool.keys)
+        return Choice(np.arange(keep), None)
 
-    monkeypatch.setattr(room, "METHODS", {"random": spy})
+    monkeypatch.setattr(room, "METHODS", {"random": Method(spy, needs="keys")})
     images = make_images([4, 6])
     kept = room.select(images, keep=5)
-    assert set(seen[0].splits.tolist()) == {"train"}
+    assert sorted(seen) == [images.keys[i] for i in images.rows("train")]
     for split in ("val", "test"):
         before, after = images.rows(split), kept.rows(split)
         assert [images.keys[i] for i in before] == [kept.keys[i] for i in after]
@@ -97,7 +100,7 @@ def test_the_seed_and_only_the_seed_changes_the_choice() -> None:
 
 
 def test_unbalanced_keeps_the_proportions() -> None:
-    kept = select(make_images([900, 100]), keep=500, balance=False)
+    kept = select(make_images([900, 100]), keep=500, balance="none")
     assert 430 <= np.sum(kept.labels[kept.rows("train")] == 0) <= 470  # 450 expected, spread 6.7
 
 
@@ -119,11 +122,29 @@ def test_too_many_or_too_few_to_keep() -> None:
         select(images, keep=5, method="randon")
 
 
-def test_a_small_class_is_told() -> None:
-    kept = select(make_images([20, 2, 20]), keep=20)
+def test_a_small_class_is_refused_or_told() -> None:
+    images = make_images([20, 2, 20])
+    with pytest.raises(SettingError, match=r"keep=20 is 6.667 for each of 3 classes, but 'c1' has 2 .* at most 6"):
+        select(images, keep=20)
+    assert len(select(images, keep=6).rows("train")) == 6
+    assert len(select(images, keep=20, balance="none").rows("train")) == 20
+    kept = select(images, keep=20, balance="fill")
     assert any("1 of 3 classes have fewer images than their share" in note for note in kept.notes)
     assert any("'c1'" in note for note in kept.notes)
     assert select(make_images([20, 10, 20]), keep=20).notes == ()
+
+
+def test_a_class_that_is_one_short_of_the_last_round_is_no_small_class() -> None:
+    assert Counter(select(make_images([5, 4, 5]), keep=14).labels[:14].tolist()) == {0: 5, 1: 4, 2: 5}
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.least > 1])
+def test_one_image_a_class_has_no_other_to_be_compared_with(method: str) -> None:
+    images = make_images([6, 6, 6])
+    with pytest.raises(SettingError, match="keep=5 leaves a single one of some of 3 classes: keep at least 6"):
+        select(images, keep=5, method=method)
+    with pytest.raises(SettingError, match="keep=1 leaves a single one: keep at least 2"):
+        select(replace(images, labels=images.labels * 0), keep=1, method=method, balance="none")
 
 
 def test_selecting_twice(photos: Path) -> None:

@@ -81,6 +81,29 @@ def test_ties_are_differences_within_their_standard_error():
     assert chosen.winner.noise == pytest.approx(math.sqrt(0.9 * 0.1 / 200))
 
 
+@pytest.mark.parametrize(("prefer", "wins"), [("accuracy", "resnet18"), ("speed", "vgg16"), ("size", "vgg8")])
+def test_among_equals_the_preferred_wins_and_never_a_worse_one(prefer, wins):
+    # As above, one standard error of a difference is about 3 points.
+    runs = [
+        make_run(model="resnet18", val=0.90, ms=9, mb=40),
+        make_run(model="vgg16", val=0.89, ms=3, mb=500),
+        make_run(model="vgg8", val=0.88, ms=5, mb=2),
+        make_run(model="simple_cnn", val=0.70, ms=1, mb=1),
+    ]
+    chosen = compare(runs, prefer=prefer)
+    assert chosen.winner.name.startswith(wins)
+    assert len(chosen.ties) == 2
+    assert chosen.winner not in chosen.ties
+    assert chosen.candidates[0].name.startswith("resnet18"), "the order is that of val whatever is preferred"
+
+
+def test_what_is_unknown_is_never_preferred():
+    chosen = compare(
+        [make_run(model="vgg16", val=0.9, ms=None), make_run(model="vgg8", val=0.89, ms=50)], prefer="speed"
+    )
+    assert chosen.winner.name.startswith("vgg8")
+
+
 def test_seeds_that_scatter_widely_count_for_more_than_the_number_of_images():
     values = [0.70, 0.90, 0.98]
     chosen = compare(repeated("resnet18", values))

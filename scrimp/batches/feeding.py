@@ -49,13 +49,15 @@ def batches(
     changes: Sequence[Augmentation] = (),
     device: torch.device | None = None,
     threads: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """Yields a `Batch` of at most `batch_size` images at a time, until each row has come once.
 
     With `order` the rows come shuffled by that generator, which also decides the `changes`; nothing depends on the
     number of threads (by default one a core). "crop", and "mirror" beside it, are done while the whole image is at
     hand. Batches differ in size by one image at most, so that there is never a leftover of a single image, on which
-    batch norm fails. On a CUDA device they arrive while earlier ones are learnt from.
+    batch norm fails. share: which of how many equal parts of each batch to yield; the order is that of the whole,
+    and each part has chances of its own. On a CUDA device they arrive while earlier ones are learnt from.
     Memory: about four batches; that of a batch is used again once nobody holds it any more.
     """
     import torch
@@ -65,10 +67,13 @@ def batches(
     parts = np.array_split(rows, max(1, -(-len(rows) // batch_size)))
     fused = order is not None and crop in changes
     chance = np.random.default_rng(int(torch.randint(2**62, (1,), generator=order))) if fused else None
+    rank, size = share
+    if order is not None and size > 1:
+        order = torch.Generator().manual_seed(int(torch.randint(2**62, (1,), generator=order)) + rank)
     later = [change for change in changes if not (fused and change in (crop, mirror))]
     mirrors = fused and mirror in changes
     on_gpu = device is not None and device.type == "cuda"
-    memory = _Memory((len(parts[0]), ready.image_px, ready.image_px, 3), pinned=on_gpu)
+    memory = _Memory((-(-len(parts[0]) // size), ready.image_px, ready.image_px, 3), pinned=on_gpu)
     with ExitStack() as stack:
         reader = stack.enter_context(reader_of(ready.images)) if ready.pack is None else None
         stored = Stored(ready.images, ready.pack, ready.read_by_pillow, reader)
@@ -77,11 +82,13 @@ def batches(
         stack.callback(pool.shutdown, cancel_futures=True)
         filling: deque[tuple[npt.NDArray[np.int64], Pixels, list[Future[None]]]] = deque()
         mapped = 0
-        for part in parts:
+        for whole in parts:
             if len(filling) > _AHEAD:
                 yield _finish(ready, *filling.popleft(), later, order, device, memory)
+            mine = slice(len(whole) * rank // size, len(whole) * (rank + 1) // size)
+            part = whole[mine]
             out = memory.take()[: len(part)]
-            numbers = None if chance is None else chance.random((len(part), NUMBERS))
+            numbers = None if chance is None else chance.random((len(whole), NUMBERS))[mine]
             filling.append((part, out, _start(pool, ready, stored, part, out, numbers, mirrors)))
             del out
             mapped += ready.packed_bytes * len(part) // len(ready.images)

@@ -134,18 +134,24 @@ def prepare(
 
 def _opened(images: Images, preparation: Preparation, folder: Path, from_cache: bool) -> Prepared:
     pack = open_pack(folder)
-    facts, px = pack.facts, preparation.image_px
+    facts = pack.facts
     if facts["fingerprint"] != images.fingerprint:
         raise StorageError(f"The pack '{folder}' is of other images: delete the folder.")
     left_out = tuple(LeftOut(key, reason) for key, reason in facts["left_out"])
     readable = images.only(pack.rows, left_out=left_out) if left_out else images
     readable = replace(readable, notes=(*readable.notes, *facts["notes"]))
     _something_to_learn(readable)
+    return from_pack(pack, readable, preparation, from_cache=from_cache)
+
+
+def from_pack(pack: Pack, images: Images, preparation: Preparation, *, from_cache: bool) -> Prepared:
+    """The images of a pack, one for each of its own and in their order, ready to be read from it."""
+    facts, px = pack.facts, preparation.image_px
     seen: set[int] = set()
-    stored = Stored(readable, pack, seen)
+    stored = Stored(images, pack, seen)
     squares = pack.squares()
     return Prepared(
-        images=readable,
+        images=images,
         preparation=preparation,
         pixels=Squares(len(pack), px, lambda row: square_of(stored, row, px).copy()) if squares is None else squares,
         oddities=facts["oddities"],
@@ -156,6 +162,20 @@ def _opened(images: Images, preparation: Preparation, folder: Path, from_cache: 
         pack=pack,
         packed_bytes=facts["bytes"],
     )
+
+
+def redivided(ready: Prepared, images: Images) -> Prepared:
+    """The same pixels for the same images in other splits, as `prepare` would give them, without packing them again.
+
+    images: those that `ready` was prepared from, as they were found, in other splits.
+    """
+    told = ready.images.left_out[len(images.left_out) :]
+    if told:
+        rows = np.flatnonzero(np.isin(images.keys, ready.images.keys))
+        images = images.only(rows, left_out=told)
+    images = replace(images, notes=tuple(dict.fromkeys((*ready.images.notes, *images.notes))))
+    _something_to_learn(images)
+    return replace(ready, images=images)
 
 
 def _lies_in_a_pack(images: Images) -> bool:

@@ -18,7 +18,9 @@ from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.images.boxes import pick, some
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.folder import read_folder
+from scrimp.images.folds import in_fold
 from scrimp.images.found import Found
+from scrimp.images.kept import only_kept
 from scrimp.images.kinds import SPLITS, Images, ImageSource, LeftOut, Task, images_per_class
 from scrimp.images.labels import COLUMNS, encode, strata
 from scrimp.images.manifest import is_manifest_name, read_manifest
@@ -42,6 +44,7 @@ def find_images(
     boxes: Literal["voc"] | None = None,
     box_pick: Literal["first", "largest", "each"] = "largest",
     box_margin: float = 0.0,
+    subset: str | Path | None = None,
 ) -> Images:
     """The labelled images of a folder, manifest, pack or named data set, divided into train, val and test.
 
@@ -53,7 +56,7 @@ def find_images(
 
     Raises `NotFound` where the source leads nowhere, `ImageError` where it is not a set of labelled images,
     `SettingError` for impossible settings. Nothing is decoded. Cost: one stat per file, and one hash of
-    each name; reading the pixels for data sets that live in memory.
+    each name; reading the pixels for data sets that live in memory. What choosing a `subset` had cost is added.
 
     >>> images = find_images("digits")
     >>> len(images), len(images.classes)
@@ -73,6 +76,7 @@ def find_images(
             "boxes": boxes,
             "box_pick": box_pick,
             "box_margin": box_margin,
+            "subset": None if subset is None else str(subset),
         },
     )
     with Stopwatch(shared_sensor()) as watch:
@@ -81,7 +85,10 @@ def find_images(
         table = _drop_classes(table, wanted)
         table = _thin(table, wanted)
         images = _divided(table, wanted)
-    return replace(images, cost=watch.cost)
+        if wanted.folds is not None:
+            images = in_fold(images, wanted.folds, wanted.fold)
+    images = replace(images, cost=watch.cost)
+    return images if wanted.subset is None else only_kept(images, wanted.subset)
 
 
 def _settings(source: str | Path | ImageSource, given: dict[str, Any]) -> ImageSource:

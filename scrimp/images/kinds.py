@@ -39,6 +39,10 @@ class ImageSource(Settings):
     """Part of the images, 0 to 1, cut off for reporting, where no test split (nor val) came with them."""
     split_seed: int = Field(default=0, ge=0)
     """Which of the possible divisions; the same number gives the same one on every machine."""
+    folds: int | None = Field(default=None, ge=2)
+    """Cut train and val, never test, into this many parts for cross-validation, each with its share of every class."""
+    fold: int = Field(default=0, ge=0)
+    """Which of these parts is val, from 0; the others are train."""
     data_dir: str | None = None
     """Folder that holds, or will hold, data sets named by name; SCRIMP_DATA or the cache by default."""
     task: Task = "classify"
@@ -49,6 +53,8 @@ class ImageSource(Settings):
     """Which box of an image that has several; "each" makes every one of them an image of its own."""
     box_margin: float = Field(default=0.0, ge=0, le=100)
     """Room left around a box, percent of its width and height on each side, as far as the image goes."""
+    subset: str | None = None
+    """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole."""
     remote: Remote = "cache"
     """How images at a URI are read: all copied first, each when needed, or kept on disk once read."""
     cache_size: ByteSize = Field(default=ByteSize(20_000_000_000), gt=0)
@@ -61,6 +67,13 @@ class ImageSource(Settings):
                 f"val_fraction={self.val_fraction} and test_fraction={self.test_fraction} leave nothing to "
                 "train on: together they must stay below 1."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _there_is_such_a_fold(self) -> Self:
+        if self.fold >= (self.folds or 1):
+            have = "no folds are asked for" if self.folds is None else f"folds={self.folds} are numbered from 0"
+            raise SettingError(f"fold={self.fold}, but {have}: give folds, and a fold below it.")
         return self
 
     @model_validator(mode="after")

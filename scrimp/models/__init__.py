@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scrimp.models.table import MODELS, ModelCard, list_models
+from scrimp.models.table import MODELS, ModelCard, Shape, list_models
 
 if TYPE_CHECKING:
     from scrimp.models.building import build
@@ -20,6 +20,7 @@ __all__ = [
     "MODELS",
     "Classifier",
     "ModelCard",
+    "Shape",
     "build",
     "list_models",
     "macs",

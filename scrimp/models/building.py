@@ -11,7 +11,7 @@ from torch import nn
 from scrimp.errors import SettingError, UnknownName, WeightsError
 from scrimp.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from scrimp.models.own import OWN
-from scrimp.models.table import MODELS, ModelCard
+from scrimp.models.table import MODELS, USUAL_SHAPE, ModelCard, Shape, has_one_shape
 from scrimp.models.weights import fit_weights, read_weights, timm_file, torchvision_state
 
 _TIMM = "timm:"
@@ -28,6 +28,7 @@ def build(
     seed: int = 0,
     dropout: float | None = None,
     drop_path: float = 0.0,
+    shape: Shape = USUAL_SHAPE,
 ) -> Classifier:
     """Build a classifier, on the CPU.
 
@@ -42,12 +43,14 @@ def build(
         dropout: part of the features that is dropped before the head while learning; None leaves what the model has.
         drop_path: chance that the deepest residual is dropped while learning (stochastic depth, arXiv 1603.09382),
             shallower ones less.
+        shape: width, depth and whether there is batch norm, for models whose card says `shapes`.
         seed: decides all that is not loaded; the same seed gives the same numbers, and PyTorch's own random
             state is left as it was.
 
     Raises:
         UnknownName: neither table nor timm has the name.
-        SettingError: `image_px` is too small for the model, `classes` below 1, or it has no residuals to drop.
+        SettingError: `image_px` is too small for the model, `classes` below 1, it has no residuals to drop, or it has
+            one shape only.
         WeightsError: the weights cannot be had, or do not fit.
 
     Example:
@@ -56,7 +59,7 @@ def build(
         'from scratch: no weights of ultralight are published'
     """
     card = _find(name)
-    _check(name, card, classes, image_px)
+    _check(name, card, classes, image_px, shape)
     wants_published = pretrained and weights is None
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would disturb those of the accelerators.
@@ -64,7 +67,7 @@ def build(
         if card is None or card.source == "timm":
             classifier = _from_timm(name, card, classes, image_px, wants_published, drop_path)
         else:
-            classifier = _from_code(card, classes, image_px, wants_published)
+            classifier = _from_code(card, classes, image_px, wants_published, shape)
     if dropout is not None:
         _set_dropout(classifier, dropout)
     if drop_path:
@@ -93,17 +96,20 @@ def _find(name: str) -> ModelCard | None:
     return None
 
 
-def _check(name: str, card: ModelCard | None, classes: int, image_px: int) -> None:
+def _check(name: str, card: ModelCard | None, classes: int, image_px: int, shape: Shape) -> None:
     min_px = card.min_px if card else _TIMM_MIN_PX
     if image_px < min_px:
         raise SettingError(f"image_px={image_px} is too small for {name}, which works from {min_px}.")
     if classes < 1:
         raise SettingError(f"classes={classes}: a classifier needs at least 1.")
+    if shape != USUAL_SHAPE and not (card and card.shapes):
+        raise SettingError(has_one_shape(name, shape))
 
 
-def _from_code(card: ModelCard, classes: int, image_px: int, pretrained: bool) -> Classifier:
+def _from_code(card: ModelCard, classes: int, image_px: int, pretrained: bool, shape: Shape) -> Classifier:
     """A model of torchvision or our own."""
-    classifier = Classifier(_plain_body(card, classes, image_px), name=card.name, head=card.head)
+    classifier = Classifier(_plain_body(card, classes, image_px, shape), name=card.name, head=card.head)
+    classifier.shape = shape
     if pretrained and card.weights is None:
         classifier.start = f"from scratch: no weights of {card.name} are published"
     elif pretrained:
@@ -113,9 +119,9 @@ def _from_code(card: ModelCard, classes: int, image_px: int, pretrained: bool) -
     return classifier
 
 
-def _plain_body(card: ModelCard, classes: int, image_px: int) -> nn.Module:
+def _plain_body(card: ModelCard, classes: int, image_px: int, shape: Shape) -> nn.Module:
     if card.source == "scrimp":
-        return OWN[card.name](classes, image_px)
+        return OWN[card.name](classes, image_px, *([shape] if card.shapes else []))
     from torchvision.models import get_model
 
     body: nn.Module = get_model(card.name, weights=None, num_classes=classes)

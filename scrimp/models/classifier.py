@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scrimp.models.table import USUAL_SHAPE
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -22,6 +24,7 @@ class Classifier(nn.Module):
         head_path: where the final layer is inside the body, such as "classifier.3".
         start: where the initial weights came from, in a few words.
         load_notes: what of a weights file did not fit, a sentence each.
+        shape: its width, depth and whether it has batch norm, where these can be chosen.
         flips: in eval mode it answers with the mean over an image and its mirror image, at twice the time.
     """
 
@@ -47,6 +50,7 @@ class Classifier(nn.Module):
         self.name = name
         self.start = start
         self.load_notes = load_notes
+        self.shape = USUAL_SHAPE
         self.flips = False
         self.head_path = head
         # On the scale of the pixels, and saved with the weights, which are worth nothing without them.

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from scrimp.models.fast_cnn import fast_cnn
+from scrimp.models.table import USUAL_SHAPE, Shape
 
 
 def vgg8(classes: int, image_px: int) -> nn.Module:
@@ -38,25 +39,29 @@ def simple_cnn(classes: int, image_px: int) -> nn.Module:
     return _with_head(layers, nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()), nn.Linear(64 * 16, classes))
 
 
-def ultralight(classes: int, image_px: int) -> nn.Module:
+def ultralight(classes: int, image_px: int, shape: Shape = USUAL_SHAPE) -> nn.Module:
     """Dense convolutions where maps are large and channels few, separable ones at the deep end.
 
     Pools right after its stem, which does the rest of the shrinking for large images: maps of 24 to 48
     pixels come out of it for images of 49 to 192, so that a photo costs about what a thumbnail does. The
-    parameters are the same at every size: 79,426 with 10 classes.
+    parameters are the same at every size: 79,426 with 10 classes. Channels are 24, 64 and 128 times the
+    shape's width, rounded to multiples of 8.
     """
+    few, some, many = (max(8, round(channels * shape.width / 8) * 8) for channels in (24, 64, 128))
     layers = nn.Sequential(
-        _stem(24, image_px),
+        _stem(few, image_px),
         nn.MaxPool2d(2),
-        _convolution(24, 64),
+        _convolution(few, some),
         nn.MaxPool2d(2),
-        _Plus(_convolution(64, 64)),
+        *(_Plus(_convolution(some, some)) for _ in range(shape.depth)),
         nn.MaxPool2d(2),
-        _convolution(64, 128, kernel=1),
-        _Plus(_separable(128)),
+        _convolution(some, many, kernel=1),
+        *(_Plus(_separable(many)) for _ in range(shape.depth)),
     )
+    if not shape.batch_norm:
+        _without_batch_norm(layers)
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return _with_head(layers, pool, nn.Linear(128, classes))
+    return _with_head(layers, pool, nn.Linear(many, classes))
 
 
 def _stem(channels: int, image_px: int) -> nn.Module:
@@ -73,6 +78,17 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, gr
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def _without_batch_norm(layers: nn.Module) -> None:
+    """Puts a convolution with biases for each convolution and its norm, drawn anew for activations that are ReLUs."""
+    for block in [module for module in layers.modules() if isinstance(module, nn.Sequential)]:
+        for index in range(len(block) - 1, 0, -1):
+            before = block[index - 1]
+            if isinstance(block[index], nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+                nn.init.kaiming_normal_(before.weight, nonlinearity="relu")  # nothing else keeps the scale
+                before.bias = nn.Parameter(before.weight.new_zeros(before.out_channels))
+                del block[index]
 
 
 def _separable(channels: int) -> nn.Sequential:
@@ -95,10 +111,10 @@ def _with_head(layers: nn.Module, pool: nn.Module, head: nn.Linear) -> nn.Module
     return nn.Sequential(OrderedDict(layers=layers, pool=pool, head=head))
 
 
-OWN: dict[str, Callable[[int, int], nn.Module]] = {
+OWN: dict[str, Callable[..., nn.Module]] = {
     "vgg8": vgg8,
     "simple_cnn": simple_cnn,
     "ultralight": ultralight,
     "fast_cnn": fast_cnn,
 }
-"""Our models by name; each takes the number of classes and the image size."""
+"""Our models by name; each takes the number of classes and the image size, and a `Shape` where its card says so."""

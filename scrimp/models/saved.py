@@ -48,6 +48,7 @@ def save_model(
         "output": _OUTPUT[task],
         "classes": list(classes),
         "image_px": image_px,
+        "shape": model.shape._asdict(),
         "flips": model.flips,
         "input": "RGB pixels 0 to 255, (n, 3, image_px, image_px); the model normalises them itself",
         "crop": "the short side resized to image_px (bilinear, antialiased), the middle square kept",
@@ -75,7 +76,7 @@ def load_model(folder: str | Path) -> Loaded:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    from scrimp.models import build
+    from scrimp.models import Shape, build
 
     path = Path(folder) / "model.safetensors"
     facts = read_facts(folder)
@@ -86,7 +87,13 @@ def load_model(folder: str | Path) -> Loaded:
     except (SafetensorError, ValueError) as error:
         raise _unreadable(folder, error) from None
     task: Task = facts["task"]
-    model = build(facts["model"], classes=len(facts["classes"]) or 1, image_px=facts["image_px"], pretrained=False)
+    model = build(
+        facts["model"],
+        classes=len(facts["classes"]) or 1,
+        image_px=facts["image_px"],
+        pretrained=False,
+        shape=Shape(**facts.get("shape", {})),
+    )
     model.flips = facts.get("flips", False)
     if task == "regress":
         model.set_units(0.0, 1.0)  # makes room for those that are loaded

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Source = Literal["torchvision", "timm", "scrimp"]
+
+
+class Shape(NamedTuple):
+    """What can be chosen of a model whose card says `shapes`; the defaults are the model as it was drawn.
+
+    width: factor on the channels of every layer, above 0. depth: how often each residual block is there, at least 1.
+    batch_norm: without it, convolutions have biases instead.
+    """
+
+    width: float = 1.0
+    depth: int = 1
+    batch_norm: bool = True
+
+
+USUAL_SHAPE = Shape()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +41,8 @@ class ModelCard:
     """Side of the images that the published weights were trained at."""
     min_px: int = 1
     """Smallest image side that goes through, in training and in use."""
+    shapes: bool = False
+    """Whether it can be built in another `Shape`; `parameters` counts the usual one."""
     note: str = ""
     """Why one would take it, in a line."""
 
@@ -243,6 +260,7 @@ _CARDS = (
         parameters=207_136,
         head="head",
         min_px=8,
+        shapes=True,
         note="under 100,000 parameters with 10 classes: good from scratch, quick on a CPU",
     ),
     ModelCard(
@@ -257,6 +275,15 @@ _CARDS = (
 
 MODELS: dict[str, ModelCard] = {card.name: card for card in _CARDS}
 """Every model by name, in the order that the documentation shows them."""
+
+
+def has_one_shape(name: str, shape: Shape) -> str:
+    """What to say to somebody who asks for another shape of a model that has one only."""
+    asked = ", ".join(
+        f"{field}={value}" for field, value in shape._asdict().items() if value != getattr(USUAL_SHAPE, field)
+    )
+    able = ", ".join(card.name for card in _CARDS if card.shapes)
+    return f"{asked}: the shape of {name} is fixed; it can be chosen of {able}."
 
 
 def list_models() -> list[ModelCard]:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from scrimp.explaining import Explanation
+from scrimp.explaining.kinds import Bin, Robustness
+from scrimp.images.kinds import Task
 from scrimp.meter import Run
 from scrimp.report import words
-from scrimp.scores import Measure, RegressScores, Scores
+from scrimp.scores import MEASURES, Measure, RegressScores, Scores
 from scrimp.tradeoff import AXES, Axis, Candidate, Chosen, Spread, learning_seconds
 from scrimp.training.schedules import lr_at
 
@@ -45,14 +48,16 @@ _POINTS = 100  # of a curve that is computed
 def charts(chosen: Chosen) -> dict[str, Figure]:
     """Every chart of the page by name.
 
-    `front-<axis>`, `curves-epochs`, `curves-seconds`, `schedule`; then `confusion` for classes, `predictions` and
-    `residuals` for targets.
+    `front-<axis>`, `curves-epochs`, `curves-seconds`, `schedule`, `spending` of a budget; then `confusion` for classes,
+    `predictions` and `residuals` for targets.
     """
     figures = {f"front-{axis}": front(chosen, axis) for axis in known_axes(chosen)}
     if any(run.history for candidate in chosen.candidates for run in candidate.runs):
         figures["curves-epochs"] = curves(chosen, "epoch", lambda run: [e.epoch for e in run.history])
         figures["curves-seconds"] = curves(chosen, "seconds of training", learning_seconds)
         figures["schedule"] = schedule(chosen)
+    if chosen.best.decisions:
+        figures["spending"] = spending(chosen)
     _, scores = chosen.reported
     if isinstance(scores, Scores):
         figures["confusion"] = confusion(chosen)
@@ -249,6 +254,39 @@ def schedule(chosen: Chosen) -> Figure:
     return figure
 
 
+def spending(chosen: Chosen) -> Figure:
+    """How good each candidate was on val after how many seconds of a budget; a cross is where it was given up."""
+    places = {candidate.name: rank for rank, candidate in enumerate(chosen.candidates)}
+    decisions = chosen.best.decisions
+    data = []
+    for name in dict.fromkeys(one.candidate for one in decisions if "val" in one.evidence):
+        own = [one for one in decisions if one.candidate == name and one.verdict in ("in", "trained", "out")]
+        own = [one for one in own if "val" in one.evidence]
+        line_colour = colour(places.get(name, COLOURS))
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": _text(words.clipped(name, 40)),
+                "x": [one.at_s for one in own],
+                "y": [one.evidence["val"] for one in own],
+                "text": [_text(one.why) for one in own],
+                "line": {"color": line_colour, "width": 1.8},
+                "marker": {
+                    "color": line_colour,
+                    "size": [11 if one.verdict == "out" else 7 for one in own],
+                    "symbol": ["x" if one.verdict == "out" else "circle" for one in own],
+                },
+                "hovertemplate": "%{text}<br>after %{x:.0f} s<extra></extra>",
+            }
+        )
+    figure = _figure(data, "seconds of the budget that were spent", f"{chosen.measure.word} on val")
+    figure["layout"]["xaxis"]["rangemode"] = "tozero"
+    seen = [float(one.evidence["val"]) for one in decisions if "val" in one.evidence]
+    figure["layout"]["yaxis"].update(_score_axis(chosen.measure, seen))
+    return figure
+
+
 def _train_line(rank: int, run: Run) -> Figure:
     return {
         "type": "scatter",
@@ -264,8 +302,7 @@ def _train_line(rank: int, run: Run) -> Figure:
 
 def _val_line(rank: int, run: Run, measure: Measure) -> Figure:
     """With a marker at the epoch whose weights were kept."""
-    digits = ".1%" if measure.key == "top1" else ".3f"
-    hover = f"seed {run.plan.recipe.seed}, epoch %{{customdata}}: val %{{y:{digits}}}"
+    hover = f"seed {run.plan.recipe.seed}, epoch %{{customdata}}: val %{{y:{_digits(measure)}}}"
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -287,40 +324,57 @@ def _val_line(rank: int, run: Run, measure: Measure) -> Figure:
 
 def confusion(chosen: Chosen) -> Figure:
     """The confusion matrix of the best run: counts, coloured by their share of the true class."""
-    drawn, _ = matrix_classes(chosen)
+    drawn, _ = matrix_classes([score.score for score in chosen.class_scores])
     _, scores = chosen.reported
     assert isinstance(scores, Scores)
     shares = chosen.class_scores
-    names = [_text(shares[i].name) for i in drawn]
     counts = [[scores.confusion[true][predicted] for predicted in drawn] for true in drawn]
+    parts = [[shares[true].shares[predicted] for predicted in drawn] for true in drawn]
+    return matrix([shares[i].name for i in drawn], counts, parts, shown=counts)
+
+
+def matrix(
+    names: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    shares: Sequence[Sequence[float]],
+    *,
+    shown: Sequence[Sequence[int | str]],
+    by_count: bool = False,
+) -> Figure:
+    """A confusion matrix with true classes as rows; `shown` stands in the cells, where there is room for it.
+
+    Coloured by the share of the true class, or by counts.
+    """
+    escaped = [_text(name) for name in names]
     heat: Figure = {
         "type": "heatmap",
-        "x": names,
-        "y": names,
-        "z": [[round(shares[true].shares[predicted], 4) for predicted in drawn] for true in drawn],
-        "customdata": counts,
+        "x": escaped,
+        "y": escaped,
+        "z": counts if by_count else [[round(share, 4) for share in row] for row in shares],
+        "customdata": shares if by_count else counts,
         "zmin": 0,
-        "zmax": 1,
+        "zmax": max(max(row) for row in counts) if by_count else 1,
         "colorscale": [[0, "var(--heat0)"], [0.03, "var(--heat1)"], [0.4, "var(--heat2)"], [1, "var(--heat3)"]],
         "showscale": False,
-        "xgap": 1 if len(drawn) <= NAMED_MATRIX else 0,
-        "ygap": 1 if len(drawn) <= NAMED_MATRIX else 0,
-        "hovertemplate": "true: %{y}<br>predicted: %{x}<br>%{customdata} images, %{z:.1%} of the class<extra></extra>",
+        "xgap": 1 if len(names) <= NAMED_MATRIX else 0,
+        "ygap": 1 if len(names) <= NAMED_MATRIX else 0,
+        "hovertemplate": "true: %{y}<br>predicted: %{x}<br>"
+        + ("%{z} images, %{customdata:.1%}" if by_count else "%{customdata} images, %{z:.1%}")
+        + " of the class<extra></extra>",
     }
-    if len(drawn) <= SMALL_MATRIX:
-        heat |= {"text": [[n or "" for n in row] for row in counts], "texttemplate": "%{text}"}
+    if len(names) <= SMALL_MATRIX:
+        heat |= {"text": [[cell or "" for cell in row] for row in shown], "texttemplate": "%{text}"}
     figure = _figure([heat], "predicted class", "true class")
-    _name_classes(figure["layout"], names, [shares[i].name for i in drawn])
+    _name_classes(figure["layout"], escaped, names)
     return figure
 
 
-def matrix_classes(chosen: Chosen) -> tuple[list[int], bool]:
+def matrix_classes(recalls: Sequence[float | None]) -> tuple[list[int], bool]:
     """The classes a matrix shows, by number, and whether these are all; else those with the lowest recall."""
-    scores = chosen.class_scores
-    everything = list(range(len(scores)))
-    if len(scores) <= LARGEST_MATRIX:
+    everything = list(range(len(recalls)))
+    if len(recalls) <= LARGEST_MATRIX:
         return everything, True
-    worst = sorted(everything, key=lambda i: 2.0 if (recall := scores[i].score) is None else recall)
+    worst = sorted(everything, key=lambda i: 2.0 if (recall := recalls[i]) is None else recall)
     return sorted(worst[:WORST]), False
 
 
@@ -383,6 +437,94 @@ def residuals(chosen: Chosen) -> Figure:
     }
     figure = _figure([bars], "predicted − true", "images")
     figure["layout"]["xaxis"] |= {"zeroline": True, "zerolinecolor": "var(--muted)", "zerolinewidth": 2}
+    return figure
+
+
+# ---------------------------------------------------------------- why a model is right or wrong
+
+
+def explanation_charts(found: Explanation) -> dict[str, Figure]:
+    """`confusion-shares` and `confusion-counts` for classes, `reliability-said` and `-scaled`, `robustness`."""
+    charts: dict[str, Figure] = {}
+    if isinstance(found.scores, Scores):
+        drawn = explained_classes(found)
+        names = [found.classes[i] for i in drawn]
+        counts = [[found.scores.confusion[true][said] for said in drawn] for true in drawn]
+        totals = [found.qualities[true].images or 1 for true in drawn]
+        shares = [[count / total for count in row] for row, total in zip(counts, totals, strict=True)]
+        percents = [[f"{share:.0%}" if share else "" for share in row] for row in shares]
+        charts["confusion-shares"] = matrix(names, counts, shares, shown=percents)
+        charts["confusion-counts"] = matrix(names, counts, shares, shown=counts, by_count=True)
+    if found.calibration:
+        charts["reliability-said"] = reliability(found.calibration.bins, found.task)
+    if found.calibration and found.calibration.scaled:
+        charts["reliability-scaled"] = reliability(found.calibration.scaled, found.task)
+    if found.robustness:
+        charts["robustness"] = robustness(found.robustness, MEASURES[found.task])
+    return charts
+
+
+def explained_classes(found: Explanation) -> list[int]:
+    """The classes that the matrices of an explanation show, by number, in its order."""
+    drawn, _ = matrix_classes([quality.recall for quality in found.qualities])
+    return [i for i in found.order if i in set(drawn)]
+
+
+def reliability(bins: Sequence[Bin], task: Task) -> Figure:
+    """What was right against what was said: a bar per bin, with the number of its answers, and where it should end."""
+    known = [one for one in bins if one.n]
+    right = "right" if task == "classify" else "have the label"
+    bars = {
+        "type": "bar",
+        "name": f"answers that are {right}" if task == "classify" else f"images that {right}",
+        "x": [(one.low + one.high) / 2 for one in known],
+        "y": [one.right for one in known],
+        "width": [one.high - one.low for one in known],
+        "marker": {"color": colour(0), "opacity": 0.75, "line": {"width": 1, "color": "var(--card)"}},
+        "text": [f"{one.n:,}" for one in known],
+        "textposition": "outside",
+        "textangle": 0,
+        "textfont": {"color": "var(--muted)", "size": 10},
+        "cliponaxis": False,
+        "customdata": [one.said for one in known],
+        "hovertemplate": f"said %{{customdata:.1%}} on average, %{{y:.1%}} {right}, %{{text}} answers<extra></extra>",
+    }
+    perfect = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "as it says",
+        "x": [0, 1],
+        "y": [0, 1],
+        "line": {"color": "var(--front)", "width": 2, "dash": "dash"},
+        "hoverinfo": "skip",
+    }
+    figure = _figure([bars, perfect], "probability that was said", right)
+    for axis in ("xaxis", "yaxis"):
+        figure["layout"][axis] |= {"range": [0, 1 if axis == "xaxis" else 1.08], "dtick": 0.2, "tickformat": ".0%"}
+    return figure
+
+
+def robustness(found: Robustness, measure: Measure) -> Figure:
+    """The measure of the task by the strength of what was done to the images, a line per kind."""
+    data = []
+    for rank, kind in enumerate(dict.fromkeys(one.kind for one in found.corrupted)):
+        line = [one for one in found.corrupted if one.kind == kind]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": kind,
+                "x": [0, *(one.strength for one in line)],
+                "y": [found.clean, *(one.merit for one in line)],
+                "line": {"color": colour(rank), "width": 2},
+                "marker": {"color": colour(rank), "size": 8},
+                "customdata": ["as they are", *(one.setting for one in line)],
+                "hovertemplate": f"%{{fullData.name}}, %{{customdata}}: %{{y:{_digits(measure)}}}<extra></extra>",
+            }
+        )
+    figure = _figure(data, "strength", measure.word)
+    figure["layout"]["yaxis"].update(_score_axis(measure, [found.clean, *(one.merit for one in found.corrupted)]))
+    figure["layout"]["xaxis"] |= {"tickvals": [0, 1, 2, 3], "ticktext": ["as they are", "1", "2", "3"]}
     return figure
 
 
@@ -456,6 +598,11 @@ def _score_axis(measure: Measure, values: Iterable[float | None]) -> Figure:
         middle = (low + high) / 2
         axis["range"] = [middle - _LEAST_SPAN / 2, min(middle + _LEAST_SPAN / 2, _HIGHEST)]
     return axis
+
+
+def _digits(measure: Measure) -> str:
+    """How plotly is to write a score."""
+    return ".1%" if measure.key == "top1" else ".3f"
 
 
 def _text(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from base64 import b64encode
 from collections import Counter
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from scrimp.meter import SHEET_ROWS, Run
 from scrimp.report import figures, tables, words
+from scrimp.report.explanation import EXPLANATION
 from scrimp.report.html import Tile, asset, inline_json, plotly, render
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
@@ -33,11 +35,11 @@ def write_report(chosen: Chosen, path: str | Path, *, title: str | None = None, 
     disk, most of it the chart library. Raises `StorageError` when the file cannot be written.
     """
     path = Path(path)
-    write_whole(path, _page(chosen, title, effects).encode())
+    write_whole(path, _page(chosen, title, effects, path.parent).encode())
     return path
 
 
-def _page(chosen: Chosen, title: str | None, effects: Sequence[Effect]) -> str:
+def _page(chosen: Chosen, title: str | None, effects: Sequence[Effect], place: Path) -> str:
     charts = figures.charts(chosen)
     return render(
         "page.html.j2",
@@ -63,6 +65,8 @@ def _page(chosen: Chosen, title: str | None, effects: Sequence[Effect]) -> str:
         toml=to_toml(chosen.best.plan),
         toml_link=Markup("data:application/toml;charset=utf-8,{}").format(quote(to_toml(chosen.best.plan))),
         serve=f"scrimp serve {shlex.quote(chosen.best.folder or 'FOLDER')}",
+        explain=f"scrimp explain {shlex.quote(chosen.best.folder or 'FOLDER')}",
+        explanation=_link(Path(chosen.best.folder) / EXPLANATION, place) if chosen.best.folder else "",
         css=asset("page.css"),
         js=asset("page.js"),
         plotly=plotly(),
@@ -155,7 +159,8 @@ def _warnings(chosen: Chosen) -> list[str]:
     if len({json.dumps(run.machine, sort_keys=True) for run in runs}) > 1:
         found.append("The runs come from different machines: their times, energies and prices do not compare.")
     judged = [run for candidate in chosen.candidates for run in candidate.runs]
-    if len({(run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}) > 1:
+    counted = {(run.plan.images.fold, run.image_counts.get("val"), run.image_counts.get("test")) for run in judged}
+    if len(counted) > len({run.plan.images.fold for run in judged}):
         found.append("The runs were not judged on the same number of images: their scores may not compare.")
     if any("estimate" in source for source in tables.energy_sources(runs)):
         found.append("Energy is an estimate, not a measurement.")
@@ -198,8 +203,13 @@ class _Classes(NamedTuple):
     @classmethod
     def of(cls, chosen: Chosen) -> _Classes:
         split, scores = chosen.reported
-        drawn, complete = figures.matrix_classes(chosen)
+        drawn, complete = figures.matrix_classes([score.score for score in chosen.class_scores])
         return cls(split, scores.n, len(drawn), complete, chosen.class_scores, chosen.mistakes[:_MISTAKES])
+
+
+def _link(file: Path, place: Path) -> str:
+    """How a page in the folder `place` leads to a file, wherever both are moved together."""
+    return quote(Path(os.path.relpath(file.resolve(), place.resolve())).as_posix())
 
 
 def _examples(chosen: Chosen) -> str | None:

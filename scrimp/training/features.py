@@ -7,39 +7,31 @@ pass per image, where an epoch of training costs about three.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from hashlib import blake2b
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from scrimp.augment import Augmentation
 from scrimp.batches import Prepared, batches
-from scrimp.batches.packing import Packing
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
-from scrimp.errors import SettingError, StorageError
+from scrimp.errors import SettingError
 from scrimp.images.fingerprint import fingerprint
-from scrimp.images.packed import Format
 from scrimp.models import Classifier
 from scrimp.models.fusing import fused
 from scrimp.progress import bar
 from scrimp.scores import MEASURES
-from scrimp.store import cache_folder, write_whole
 from scrimp.training.evaluate import give_units, predict
 from scrimp.training.hardware import best_device, keep_freed_memory, precision_for, work_out_of_place
 from scrimp.training.heads import Head, Method, solve_head
+from scrimp.training.keeping import identity_of, keep, read_kept
 from scrimp.training.recipe import Recipe
 from scrimp.training.resizing import resized
 
-_VERSION = 1  # of what is kept
+_VERSION = 2  # of what is kept
 _BATCH = 64
 _LOOKED_AT = 256  # images that say how low the scores of a head go
 
@@ -81,12 +73,12 @@ def features_of(
     name = _name(model, ready, rows, views, changes, seed, px or ready.image_px, precision)
     labels = torch.from_numpy(ready.images.labels[rows])
     labels = torch.cat([labels] * views)
-    kept = _read(name, (len(labels), _width(model)))
-    if kept is not None:
-        return Features(kept[0], labels, kept[1], from_cache=True)
+    kept = read_kept(name)
+    if kept is not None and kept.tensors["values"].shape == (len(labels), _width(model)):
+        return Features(kept.tensors["values"], labels, kept.cost, from_cache=True)
     with Stopwatch(shared_sensor()) as watch:
         values = _compute(model, ready, rows, views, changes, seed, px or ready.image_px, precision)
-    return Features(values, labels, watch.cost, from_cache=False, note=_keep(name, values, watch.cost))
+    return Features(values, labels, watch.cost, from_cache=False, note=keep(name, {"values": values}, watch.cost))
 
 
 class Solved(NamedTuple):
@@ -249,44 +241,13 @@ def _name(
     """Differs wherever the features could: in the images, how they are stored and changed, and in the backbone."""
     head = f"body.{model.head_path}."
     backbone = {name: value for name, value in model.state_dict().items() if not name.startswith((head, "target_"))}
-    stored: Format = "raw" if ready.pack is None else ready.pack.facts["format"]
     dtype, _ = precision_for(precision, best_device())
     changed = [str(seed), *(f"{change.__module__}.{change.__qualname__}" for change in changes)] if views > 1 else []
     return fingerprint(
-        f"features {_VERSION} {model.name} {px} px {views} {dtype} {ready.pack is None}",
-        Packing(format=stored, px=ready.image_px, keep=ready.preparation.keep).name(ready.images),
+        f"features {_VERSION} {model.name} {px} px {views} {dtype}",
+        identity_of(ready),
         rows,
         changed,
         list(backbone),
         *(value.cpu().numpy() for value in backbone.values()),
     )[:32]
-
-
-def _path(name: str) -> Path:
-    return cache_folder() / "features" / f"{name}.safetensors"
-
-
-def _read(name: str, shape: tuple[int, int]) -> tuple[Tensor, Cost] | None:
-    """What is kept under a name, or None where it is not there or not whole."""
-    try:
-        with safe_open(_path(name), "pt") as file:
-            values, told = file.get_tensor("values"), file.metadata()
-        if tuple(values.shape) == shape and _digest(values) == told["digest"]:
-            return values, Cost(**json.loads(told["cost"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        pass
-    return None
-
-
-def _keep(name: str, values: Tensor, cost: Cost) -> str:
-    """Keeps features for other runs; says why where that cannot be done."""
-    try:
-        facts = {"digest": _digest(values), "cost": json.dumps(asdict(cost))}
-        write_whole(_path(name), save({"values": values}, facts))
-    except StorageError as error:
-        return f"The features could not be kept for other runs: {error}"
-    return ""
-
-
-def _digest(values: Tensor) -> str:
-    return blake2b(values.numpy().data, digest_size=16).hexdigest()

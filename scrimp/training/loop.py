@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,14 +18,16 @@ from torch import Generator, Tensor, nn
 from scrimp.batches import Batch, Prepared, batches
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
 from scrimp.errors import TrainingError
+from scrimp.images.kinds import Task
 from scrimp.models import Classifier
 from scrimp.models.saved import save_model
 from scrimp.progress import bar
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
-from scrimp.training import checkpoint, hardware
+from scrimp.training import checkpoint, hardware, together
 from scrimp.training.averaging import reestimate_batch_norm
 from scrimp.training.checkpoint import Checkpoint, Weights
+from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import loss_and_merit, losses_of, predict
 from scrimp.training.history import Epoch, to_csv
 from scrimp.training.mixing import mixed
@@ -68,45 +70,61 @@ class Trained:
 
 
 def train(
-    ready: Prepared, recipe: Recipe, *, out: str | Path | None = None, model: Classifier | None = None
+    ready: Prepared,
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    model: Classifier | None = None,
+    dynamics: Dynamics | None = None,
+    stop: Callable[[Sequence[Epoch]], str] | None = None,
 ) -> Trained:
     """Trains a model by a recipe and keeps the weights of the epoch that was best on val.
 
     out: folder for model.safetensors, model.json, history.csv and, until the end, checkpoint.pt; by default one
     below `runs/`. A run that was killed goes on from its last whole epoch when called again in the same way, unless
     it has `max_seconds`. model: go on from this model, which is changed, instead of building the recipe's.
+    dynamics: filled with what was answered about each image, from here on.
+    stop: given the history after each validation, says why the run should end there, or "".
+
+    Under torchrun, each process calls this in the same way and learns from its share of every batch, and the first
+    one writes; see `scrimp.training.together`.
 
     Ctrl-C, a loss that is not a number and the end of `max_seconds` end the run, not the program: the result says
     why, and holds the best model so far. Raises `TrainingError` when there is no such model yet, `SettingError` for
     a recipe that does not suit the task, `ImageError` for targets or labels that leave nothing to learn or to score.
     Cost: about three forward passes per image and epoch, and one per validation image.
     """
+    team = together.team()
     check(ready, recipe)
     asked = f"{to_toml(recipe)}\n{ready.images.fingerprint}\n{ready.image_px}"
     folder = Path(out) if out else _default_folder(recipe, ready.image_px, asked)
     device = hardware.best_device()
     hardware.reset_peak_memory(device)
     notes = [hardware.keep_freed_memory()] if recipe.keep_memory else []
+    if team.size > 1:
+        notes.append(f"Trained by {team.size} processes, each on its share of a batch; batch norm sees the shares.")
     with Stopwatch(shared_sensor()) as watch, torch.random.fork_rng():
         model = model or build_model(ready, recipe)
         notes += model.load_notes
         resumable = recipe.max_seconds is None
-        done = (checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked)
+        done = together.from_first((checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked))
         if done.history:
             notes.append(f"Went on after epoch {done.history[-1].epoch}, where an earlier start had been cut off.")
         stage = set_stage(ready, recipe, model, done, watch, notes)
+        stage.dynamics = dynamics
         try:
-            status, reason = _epochs(stage, done, lambda: _keep(stage, done, folder, resumable))
+            status, reason = _epochs(stage, done, lambda: _keep(stage, done, folder, resumable), stop)
         except TrainingError as error:
             status, reason = "failed", str(error)
         except KeyboardInterrupt:
             status, reason = "interrupted", "stopped by Ctrl-C"
-            if not done.history and stage.images:
+            if not done.history and stage.images and team.size == 1:
                 _validate(stage, done, epoch=1)
     if not done.best:
         raise TrainingError(f"{recipe.model}: {reason}, before there was a first model to keep.")
     model.load_state_dict(done.best)
-    _write(model, ready, done, folder)
+    if team.leads:
+        _write(model, ready, done, folder)
     resident, gpu = hardware.peak_memory_mb(device)
     return Trained(
         model=model,
@@ -117,19 +135,22 @@ def train(
         status=status,
         reason=reason,
         notes=tuple(notes),
-        cost=done.cost + watch.cost,  # of earlier starts up to their last checkpoint, and of this one
+        # Of earlier starts up to their last checkpoint, and of this one.
+        cost=done.cost + (watch.cost if status == "interrupted" else together.whole_cost(watch.cost)),
         folder=folder,
         peak_memory_mb=resident,
         peak_gpu_memory_mb=gpu,
     )
 
 
-def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tuple[Status, str]:
+def _epochs(
+    stage: Stage, done: Checkpoint, keep_it: Callable[[], None], stop: Callable[[Sequence[Epoch]], str] | None
+) -> tuple[Status, str]:
     """THE loop. Adds to `done` after every validation and calls `keep_it`; returns how it ended, and why.
 
     Raises `TrainingError` when the loss is no number any more.
     """
-    recipe, rows = stage.recipe, stage.ready.images.rows("train")
+    recipe, rows, team = stage.recipe, stage.ready.images.rows("train"), together.team()
     most_steps = -(-len(rows) // recipe.batch_size)
     step_seconds = 0.0
     with bar(f"training {recipe.model}", recipe.epochs * most_steps) as advance:
@@ -139,7 +160,7 @@ def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tupl
         advance(behind * most_steps, "")
         for epoch in range(behind + 1, recipe.epochs + 1):
             # Each epoch seeds its own random numbers, so that a resumed run sees what the unbroken one saw.
-            torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+            torch.manual_seed(recipe.seed * 1_000_003 + epoch + (team.rank << 32))
             order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
             learning_mode(stage)
             chosen = _choose(stage, rows, (epoch - 1) / recipe.epochs, order)
@@ -147,7 +168,13 @@ def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tupl
             advance(most_steps - steps, "")
             time_is_up = False
             fed = batches(
-                stage.ready, chosen, recipe.batch_size, order=order, changes=stage.changes, device=stage.device
+                stage.ready,
+                chosen,
+                recipe.batch_size,
+                order=order,
+                changes=stage.changes,
+                device=stage.device,
+                share=team,
             )
             for step, batch in enumerate(fed):
                 started = time.perf_counter()
@@ -163,7 +190,8 @@ def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tupl
                 if stage.average and (recipe.average == "ema" or part >= _AVERAGE_FROM):
                     stage.average.update(stage.model)
                 if step % _LOOK_EVERY == 0 or step == steps - 1:
-                    mean_loss = stage.loss_sum.item() / stage.images
+                    loss_sum, seen = together.totals(stage.loss_sum, stage.images)
+                    mean_loss = loss_sum / seen
                     advance(min(_LOOK_EVERY, steps - step), f"loss {mean_loss:.3f}")
                     if not math.isfinite(mean_loss):
                         raise TrainingError(f"the loss became {mean_loss} in epoch {epoch} at lr={stage.peak:.3g}")
@@ -174,7 +202,7 @@ def _epochs(stage: Stage, done: Checkpoint, keep_it: Callable[[], None]) -> tupl
             keep_it()
             if time_is_up or _time_left(stage) <= 0:
                 return "out of time", f"its {recipe.max_seconds:.0f} s were spent"
-            if reason := why_stop(done.history, recipe):
+            if reason := why_stop(done.history, recipe) or (stop(done.history) if stop else ""):
                 return "stopped early", reason
     if stage.images:
         _validate(stage, done, recipe.epochs)
@@ -212,6 +240,8 @@ def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     stage.loss_sum += losses.sum()
     if images.task == "classify":
         stage.right += (outputs.argmax(1) == labels).sum()
+    if stage.dynamics is not None:
+        stage.dynamics.add(batch.rows, outputs, labels)
     stage.images += len(labels)
 
 
@@ -231,6 +261,7 @@ def _backward(stage: Stage, pixels: Tensor, targets: Tensor, importance: Tensor)
         stage.scaler.scale((loss * some_importance).sum() / len(pixels)).backward()
         outputs.append(answers.detach())
         losses.append(loss.detach().float())
+    together.average_gradients(stage.model, len(pixels))
     return torch.cat(outputs), torch.cat(losses)
 
 
@@ -239,6 +270,7 @@ def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
     images, model = stage.ready.images, stage.model
     rows = images.rows("val")
     set_mode(stage.optimiser, learning=False)
+    together.average_batch_norm(model)
     done.model = _copy(model)
     done.optimiser, done.scaler, done.losses = (
         stage.optimiser.state_dict(),
@@ -247,15 +279,16 @@ def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
     )
     done.average = stage.average.state_dict() if stage.average else {}
     kept_differ = _take_what_is_kept(stage)
-    outputs = predict(model, stage.ready, rows)
+    outputs = together.in_shares(lambda some: predict(model, stage.ready, some), rows)
     if not outputs.isfinite().all():
         raise TrainingError(f"the outputs on val are no longer numbers after epoch {epoch} at lr={stage.peak:.3g}")
     labels = torch.from_numpy(images.labels[rows])
     val_loss, val_score = loss_and_merit(outputs, labels, images.task, sd=model.target_sd)
+    loss_sum, right, seen = together.totals(stage.loss_sum, stage.right, stage.images)
     record = Epoch(
         epoch=epoch,
-        train_loss=stage.loss_sum.item() / stage.images if stage.images else None,
-        train_score=_train_score(stage),
+        train_loss=loss_sum / seen if seen else None,
+        train_score=_train_score(images.task, loss_sum, right, seen),
         val_loss=val_loss,
         val_score=val_score,
         seconds=stage.watch.seconds - stage.validated_at,
@@ -279,6 +312,7 @@ def _take_what_is_kept(stage: Stage) -> bool:
     averaged = stage.average is not None and stage.average.updates > 0
     if stage.average and averaged:
         stage.model.load_state_dict(stage.average.weights())
+        together.average_batch_norm(stage.model)
     if recipe.bn_reestimate:
         rows = np.random.default_rng(recipe.seed).permutation(ready.images.rows("train"))[:_TO_REESTIMATE]
         looks = (batch.pixels for batch in batches(ready, rows, recipe.batch_size, device=stage.device))
@@ -286,12 +320,11 @@ def _take_what_is_kept(stage: Stage) -> bool:
     return averaged or recipe.bn_reestimate
 
 
-def _train_score(stage: Stage) -> float | None:
+def _train_score(task: Task, loss_sum: float, right: float, seen: float) -> float | None:
     """From the sums alone: right answers, or the variance explained; a mean average precision would rank all images."""
-    task = stage.ready.images.task
-    if not stage.images or task == "multilabel":
+    if not seen or task == "multilabel":
         return None
-    return stage.right.item() / stage.images if task == "classify" else 1 - stage.loss_sum.item() / stage.images
+    return right / seen if task == "classify" else 1 - loss_sum / seen
 
 
 def _merit(epoch: Epoch) -> tuple[float, float]:
@@ -344,9 +377,12 @@ def _copy(model: nn.Module) -> Weights:
 
 def _keep(stage: Stage, done: Checkpoint, folder: Path, resumable: bool) -> None:
     """After a validation: the history for people, and the checkpoint for a second start."""
+    cost = done.cost + together.whole_cost(stage.watch.cost)
+    if not together.team().leads:
+        return
     write_whole(folder / "history.csv", to_csv(done.history, stage.ready.images.task).encode())
     if resumable:
-        checkpoint.save(replace(done, cost=done.cost + stage.watch.cost), folder)
+        checkpoint.save(replace(done, cost=cost), folder)
 
 
 def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -> None:

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from scrimp.augment import augmentations
 from scrimp.errors import SettingError, UnknownName
-from scrimp.models import MODELS
+from scrimp.models import MODELS, Shape
+from scrimp.models.table import USUAL_SHAPE, has_one_shape
 from scrimp.settings import Settings
 
 
@@ -22,6 +23,12 @@ class Recipe(Settings):
     """Start from ImageNet weights where the model has any; False starts from random numbers."""
     weights: str | None = None
     """A file of weights (.safetensors, .pth) to start from instead of the published ones."""
+    width: float = Field(default=1.0, gt=0, le=8)
+    """Factor on the channels of every layer, in models whose shape can be chosen (ultralight)."""
+    depth: int = Field(default=1, ge=1, le=16)
+    """How often each residual block is there, in these models."""
+    batch_norm: bool = True
+    """False builds these models without batch norm."""
     epochs: int = Field(default=12, ge=0)
     """Times that every training image is seen; 0 with `head_first` keeps the solved head as it is."""
     max_seconds: float | None = Field(default=None, gt=0)
@@ -77,6 +84,8 @@ class Recipe(Settings):
     """What does not learn; "backbone" trains the head alone: far cheaper, a little less accurate."""
     thaw_at: float | None = Field(default=None, gt=0, lt=1)
     """Part of the run after which a frozen backbone learns too."""
+    norm_stats: Literal["learn", "keep"] = "learn"
+    """"keep": batch norm goes on with its pretrained statistics, so that what a solved head relies on stays true."""
     head_first: Literal["none", "logistic", "ridge"] = "none"
     """Solve for the best head on frozen features first, and go on from there: one forward pass per image."""
     px_start: float = Field(default=1.0, gt=0, le=1)
@@ -108,6 +117,11 @@ class Recipe(Settings):
     compile: Literal["never", "auto", "always"] = "never"
     """torch.compile; "auto" does so where the run is long enough to win back its warm-up."""
 
+    @property
+    def shape(self) -> Shape:
+        """The shape that its model is built in."""
+        return Shape(self.width, self.depth, self.batch_norm)
+
     @field_validator("model")
     @classmethod
     def _model_is_known(cls, model: str) -> str:
@@ -134,6 +148,11 @@ class Recipe(Settings):
             raise SettingError(
                 f"weights='{self.weights}' and pretrained=False contradict each other: drop one of them."
             )
+        if self.norm_stats == "keep" and not self.pretrained:
+            raise SettingError("norm_stats='keep' with pretrained=False: random weights have no statistics to keep.")
+        card = MODELS.get(self.model)
+        if self.shape != USUAL_SHAPE and not (card and card.shapes):
+            raise SettingError(has_one_shape(self.model, self.shape))
         if self.thaw_at is not None and self.freeze == "none":
             raise SettingError(f"thaw_at={self.thaw_at} thaws what freeze='none' never froze: set freeze='backbone'.")
         if self.px_start > self.px_end:

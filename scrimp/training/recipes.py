@@ -37,8 +37,8 @@ def frugal(model: str, **changes: Any) -> Recipe:
         model=model,
         epochs=2,
         head_first="logistic",
+        norm_stats="keep",
         lr=2e-4,
-        layer_decay=0.8,
         px_start=0.75,
         average="ema",
     )
@@ -51,13 +51,12 @@ def thorough(model: str, **changes: Any) -> Recipe:
         model=model,
         epochs=20,
         head_first="logistic",
-        lr=5e-4,
-        layer_decay=0.8,
+        norm_stats="keep",
+        lr=2e-4,
         augment="crop,mirror",
         mix="cutmix",
         label_smoothing=0.1,
         average="ema",
-        bn_reestimate=True,
     )
 
 
@@ -67,7 +66,7 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         changes,
         model=model,
         pretrained=False,
-        epochs=12,
+        epochs=18,
         batch_size=512,
         optimiser="muon",
         lr=0.02,

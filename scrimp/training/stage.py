@@ -16,9 +16,10 @@ from scrimp.errors import ImageError, SettingError, TrainingError
 from scrimp.models import MODELS, Classifier, build
 from scrimp.models.fast_cnn import Whitening
 from scrimp.scores import MEASURES, unscorable
-from scrimp.training import hardware
+from scrimp.training import hardware, together
 from scrimp.training.averaging import Average
 from scrimp.training.checkpoint import Checkpoint
+from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import give_units, seconds_to_predict
 from scrimp.training.features import head_first
 from scrimp.training.lr_finding import find_lr
@@ -59,6 +60,7 @@ class Stage:
     validated_at: float = 0.0
     lr: float = 0.0
     frozen: bool = False
+    dynamics: Dynamics | None = None
 
 
 def check(ready: Prepared, recipe: Recipe) -> None:
@@ -86,6 +88,7 @@ def check(ready: Prepared, recipe: Recipe) -> None:
                 f"There is no {MEASURES[task].title} of the {split} split of '{images.source.source}' "
                 f"({len(rows):,} images): {why}. Add images, or divide them otherwise (split_seed, val_fraction)."
             )
+    together.check_shares(recipe, len(images.rows("train")))
 
 
 def build_model(ready: Prepared, recipe: Recipe) -> Classifier:
@@ -99,6 +102,7 @@ def build_model(ready: Prepared, recipe: Recipe) -> Classifier:
         seed=recipe.seed,
         dropout=recipe.dropout,
         drop_path=recipe.drop_path,
+        shape=recipe.shape,
     )
     if recipe.weights is None:
         _fit_whitening(model, ready)
@@ -141,6 +145,8 @@ def set_stage(
         notes.append(note)
     if begins:
         done.peak = _peak(model, ready, recipe, notes)
+    together.start_alike(model)
+    done.peak = together.from_first(done.peak)
     # PyTorch's fused SGD begins its momentum with whatever lay in memory when loss scaling skips the first step.
     fused = recipe.fused and precision != torch.float16
     optimiser = optimiser_for(model, recipe.but(fused=fused), done.peak)
@@ -179,6 +185,10 @@ def thaw(stage: Stage) -> None:
 def learning_mode(stage: Stage) -> None:
     """Everything learns, or the head alone: then batch norm keeps its statistics too."""
     stage.model.train(not stage.frozen)
+    if stage.recipe.norm_stats == "keep":
+        for module in stage.model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
     stage.model.head.train()
     set_mode(stage.optimiser, learning=True)
 

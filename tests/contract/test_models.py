@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from scrimp.errors import SettingError
+from scrimp.heat_maps import find_layer, heat_map
 from scrimp.models import MODELS, Classifier, ModelCard, build
 
 CLASSES = 7
@@ -142,6 +143,17 @@ def test_takes_other_sizes(model: Classifier, card: ModelCard) -> None:
     with torch.no_grad():
         for px in (64, 75):
             assert model(photos(px, count=1)).shape == (1, CLASSES)
+
+
+def test_shows_where_it_looks(model: Classifier, card: ModelCard) -> None:
+    """Whether or not the answer of an untrained model has evidence for a class, it has some for one of them."""
+    px = small(card)
+    [pixels] = photos(px, count=1).permute(0, 2, 3, 1).numpy()
+    assert find_layer(model.eval(), pixels).side >= 4
+    heats = [heat_map(model, pixels, number) for number in range(CLASSES)]
+    assert all(heat.shape == (px, px) and 0 <= heat.min() <= heat.max() <= 1 for heat in heats)
+    assert max(heat.max() for heat in heats) == pytest.approx(1)
+    assert max(heat.std() for heat in heats) > 0.01, "not the same everywhere"
 
 
 def test_smallest_size_is_the_smallest(model: Classifier, card: ModelCard) -> None:

@@ -181,7 +181,7 @@ def test_the_command_prints_the_table(
     assert told["lost"] == 0
     np.testing.assert_array_equal(outputs_of(out, some_pixels(5)), outputs_of(folder, some_pixels(5)))
     tried = Tried("m", 1, 2, 3, 0.5, 1)
-    cli._print_export(exporting.Exported(Path("x"), "onnx", "classify", tried, tried, 9, ("A note.",)))
+    cli.showing.print_export(exporting.Exported(Path("x"), "onnx", "classify", tried, tried, 9, ("A note.",)))
     shown = capsys.readouterr().out
     assert "50.0%" in shown
     assert "A note." in shown

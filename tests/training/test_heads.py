@@ -155,3 +155,28 @@ def test_score_by_hand():
     loss, accuracy = head.score(features, torch.tensor([0, 0]), "classify")
     assert accuracy == 0.5
     assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log1p(np.exp(4))) / 2)
+
+
+@pytest.mark.parametrize("factor", [0.25, 1.0, 6.0])
+def test_the_temperature_undoes_a_factor_and_changes_no_answer(factor):
+    """Labels are drawn from known chances, so that the best temperature is the factor that the logits were given."""
+    from scrimp.batches import prepare
+    from scrimp.images import find_images
+    from scrimp.models import build
+    from scrimp.training.evaluate import predict
+    from scrimp.training.heads import calibrate
+
+    ready = prepare(find_images("digits"), image_px=8)
+    model = build("simple_cnn", classes=10, image_px=8, pretrained=False, seed=1)
+    rows = ready.images.rows("val")
+    with torch.no_grad():
+        logits = predict(model, ready, rows)
+        model.head.weight.mul_(factor * 2 / logits.std())
+        model.head.bias.mul_(factor * 2 / logits.std())
+    scaled = predict(model, ready, rows)
+    drawn = torch.multinomial((scaled / factor).softmax(1), 1, generator=torch.Generator().manual_seed(0))[:, 0]
+    ready.images.labels[rows] = drawn.numpy()
+    found = calibrate(model, ready)
+    assert found == pytest.approx(factor, rel=0.25)
+    after = predict(model, ready, rows)
+    torch.testing.assert_close(after, scaled / found, rtol=1e-3, atol=1e-4)

@@ -197,3 +197,20 @@ def test_the_imagenet_preset_runs_from_a_folder_at_toy_size(photos, seen, tmp_pa
     trained = train(ready, recipe, out=tmp_path)
     assert trained.status == "finished"
     assert (min(px for px, *_ in seen), max(px for px, *_ in seen)) == (32, 48), "128 to 192 of 256"
+
+
+def test_batch_norm_keeps_what_it_was_pretrained_with(photos, tmp_path):
+    """A solved head is right for the statistics it was solved with: those of a model that learns otherwise drift."""
+    from scrimp.models import build
+
+    ready = prepare(find_images(photos), image_px=32)
+    file = tmp_path / "weights.pth"
+    torch.save(build("resnet18", classes=1000, image_px=32, pretrained=False, seed=3).body.state_dict(), file)
+    start = torch.load(file, weights_only=True)
+    for kind, same in (("keep", True), ("learn", False)):
+        recipe = Recipe(model="resnet18", weights=str(file), epochs=1, norm_stats=kind)
+        after = train(ready, recipe, out=tmp_path / kind).model.body.state_dict()
+        assert torch.equal(after["bn1.running_mean"], start["bn1.running_mean"]) is same
+        assert not torch.equal(after["bn1.weight"], start["bn1.weight"]), "what it is scaled by learns all the same"
+    with pytest.raises(SettingError, match="no statistics to keep"):
+        Recipe(model="resnet18", pretrained=False, norm_stats="keep")

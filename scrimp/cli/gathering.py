@@ -1,0 +1,190 @@
+"""Commands about images and models, before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scrimp.cli.options import EndpointUrl, Json, Source, app, use_endpoint, with_image_options
+from scrimp.cli.settings import default_out
+from scrimp.cli.showing import print_inspection, say, show
+
+
+@app.command("inspect")
+@with_image_options
+def look(
+    images: dict[str, Any],
+    src: Source,
+    out: Annotated[Path | None, typer.Option(help="HTML page to write; runs/NAME/inspection.html by default.")] = None,
+    json_: Json = False,
+) -> None:
+    """Look at the images before training: what is there, what is wrong, what the cheapest model gets."""
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from scrimp.images import ImageSource, find_images, inspect_images
+    from scrimp.report import write_inspection
+
+    found = inspect_images(find_images(ImageSource(source=src, **images)))
+    page = write_inspection(found, out or default_out(src) / "inspection.html")
+    if json_:
+        print(json.dumps({**found.to_json(), "page": str(page)}, ensure_ascii=False))
+    else:
+        print_inspection(found, page)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder to send, with all that is in it.")],
+    uri: Annotated[str, typer.Argument(metavar="URI", help="Where to, such as s3://bucket/prefix.")],
+    endpoint_url: EndpointUrl = None,
+    json_: Json = False,
+) -> None:
+    """Send a folder to a bucket; what is there already is not sent again.
+
+    Run the same command again after an interruption: it goes on.
+    """
+    use_endpoint(endpoint_url)
+    from scrimp.store import push
+
+    try:
+        pushed = push(folder, uri)
+    except KeyboardInterrupt:
+        say(f"Stopped: what arrived in '{uri}' is whole, and the same command goes on from there.")
+        raise typer.Exit(130) from None
+    if json_:
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(pushed), ensure_ascii=False))
+    else:
+        seconds = pushed.cost.seconds
+        show(f"{pushed.uploaded:,} of {pushed.files:,} files sent: {pushed.bytes / 1e6:,.1f} MB in {seconds:,.1f} s.")
+        show(f"{pushed.unchanged:,} were there already, unchanged.")
+        for key, reason in pushed.unreadable:
+            show(f"- not sent, {key}: {reason}")
+    if pushed.unreadable:
+        raise typer.Exit(1)
+
+
+@app.command()
+@with_image_options
+def select(
+    images: dict[str, Any],
+    src: Source,
+    keep: Annotated[int, typer.Option(help="Training images to keep; val and test stay whole.")],
+    method: Annotated[str, typer.Option(help="How to choose: diversity, k-center, …; docs/select.md.")] = "random",
+    features: Annotated[
+        str, typer.Option(help="What they are compared by: pixels, trained, a pretrained model, or a .npy file.")
+    ] = "pixels",
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels at which they are looked at.")] = None,
+    balance: Annotated[
+        str, typer.Option(help="equal: as many of each class; fill: as far as they go; none: any.")
+    ] = "equal",
+    seed: Annotated[int, typer.Option(help="Which of the possible choices.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="File of the kept list; runs/NAME/kept.json by default.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Also write the images kept as a folder of classes.")] = None,
+    json_: Json = False,
+) -> None:
+    """Choose the training images that are worth it; --subset then takes the list everywhere."""
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from typing import cast
+
+    from scrimp.images import ImageSource, find_images
+    from scrimp.subset import select
+
+    found = find_images(ImageSource(source=src, **images))
+    how = {"method": method, "features": features, "image_px": image_size, "seed": seed}
+    chosen = select(found, keep=keep, balance=cast("Any", balance), **cast("Any", how))
+    path = out or default_out(src) / "kept.json"
+    kept = chosen.save(path)
+    if export:
+        chosen.export(export)
+    counts = chosen.counts()["train"]
+    if json_:
+        facts = {**kept.model_dump(mode="json"), "path": str(path), "export": str(export) if export else None}
+        print(json.dumps({**facts, "counts": counts, "notes": chosen.notes}, ensure_ascii=False))
+        return
+    show(f"{len(kept.keys):,} of {kept.chosen_from:,} training images are kept, of {len(counts):,} classes.")
+    if kept.objective is not None:
+        show(f"Measure of the method, mean over the classes: {kept.objective:,.6g}")
+    show(f"Choosing took {kept.cost.seconds:,.1f} s, features included.")
+    for note in chosen.notes:
+        show(f"- {note}")
+    show(f"List: {path}")
+    if export:
+        show(f"Images: {export}")
+
+
+@app.command()
+@with_image_options
+def pack(
+    images: dict[str, Any],
+    src: Source,
+    out: Annotated[Path, typer.Argument(help="Folder to write, which then serves as SRC everywhere.")],
+    image_size: Annotated[int, typer.Option(min=8, max=1024, help="Short side of what is stored, in pixels.")] = 256,
+    format_: Annotated[str, typer.Option("--format", help="raw, jpeg, beton, or auto: raw or jpeg, by room.")] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that decode; one a core by default.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Then read it all and compare the checksums.")] = False,
+    json_: Json = False,
+) -> None:
+    """Decode all images once, into a folder that feeds training faster than the files do.
+
+    Run the same command again after an interruption: it goes on. With a pack that is there already, it writes nothing.
+    """
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from typing import cast, get_args
+
+    from scrimp.batches import write_pack
+    from scrimp.errors import UnknownName
+    from scrimp.images import ImageSource, find_images
+    from scrimp.images.packed import Format
+
+    if format_ not in ("auto", *get_args(Format)):
+        raise UnknownName("pack format", format_, ("auto", *get_args(Format)))
+    found = find_images(ImageSource(source=src, **images))
+    kind = cast("Any", format_)
+    made = write_pack(found, out, image_px=image_size, format=kind, threads=workers, tell=say)
+    if verify:
+        made.verify()
+    if json_:
+        print(json.dumps({"folder": str(out), "verified": verify, **made.facts}, ensure_ascii=False))
+        return
+    facts = made.facts
+    show(f"{len(made):,} images at {facts['px']} px, {facts['format']}: {facts['bytes'] / 1e6:,.1f} MB in '{out}'.")
+    show(f"Decoding took {facts['cost']['seconds']:,.1f} s; Pillow had to read {facts['by_pillow']:,} of them.")
+    for key, reason in facts["left_out"]:
+        show(f"- left out, {key}: {reason}")
+    if verify:
+        show("Every byte is as it was written.")
+
+
+@app.command()
+def models(json_: Json = False) -> None:
+    """List the models that can be trained."""
+    from scrimp.models import MODELS
+
+    if json_:
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(card) for card in MODELS.values()]))
+        return
+    from rich.table import Table
+
+    table = Table("model", "parameters", "MB", "pretrained", "good for")
+    for card in MODELS.values():
+        table.add_row(
+            card.name,
+            f"{card.parameters:,}",
+            f"{card.size_mb:.1f}",
+            f"{card.weights_px} px" if card.weights_px else "no",
+            card.note,
+        )
+    show(table)
+    show("Any other model of the timm library: timm:NAME. Sizes are with 1,000 classes.")

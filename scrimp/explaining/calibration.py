@@ -1,0 +1,103 @@
+"""Whether probabilities mean what they say: reliability, its error, and the temperature that mends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scrimp.explaining.kinds import Bin, Calibration
+from scrimp.images.kinds import Split, Task
+
+BINS = 15
+"""Bins of equal width, as in Guo and others."""
+
+LIMIT = 20.0
+"""A temperature is looked for from 1/20 to 20: outputs that are never wrong on val would have it go to 0."""
+
+Array = npt.NDArray[Any]
+
+
+def calibrate(
+    task: Task, split: Split, truth: Array, outputs: Array, val: tuple[Array, Array] | None = None
+) -> Calibration:
+    """How far probabilities can be trusted on a split, and what dividing outputs by a temperature does to that.
+
+    truth: labels as `Images` holds them; outputs: logits (n, outputs), n at least 1. val: the same of val, which alone
+    the temperature is fitted on; None where the split is val itself. For the tasks classify and multilabel.
+    Guo and others, "On Calibration of Modern Neural Networks" (arXiv 1706.04599).
+    """
+    bins = reliability(*answers(task, truth, outputs))
+    found = Calibration(split=split, answers=sum(one.n for one in bins), ece=expected_error(bins), bins=bins)
+    if val is None:
+        return found
+    temperature, at_limit = fit_temperature(task, *val)
+    scaled = reliability(*answers(task, truth, outputs / temperature))
+    return found.model_copy(
+        update={
+            "temperature": temperature,
+            "at_limit": at_limit,
+            "scaled": scaled,
+            "ece_scaled": expected_error(scaled),
+        }
+    )
+
+
+def answers(task: Task, truth: Array, outputs: Array) -> tuple[Array, Array]:
+    """The probability of each answer, and whether it was right (see `Calibration`)."""
+    chances = probabilities(task, outputs)
+    if task == "multilabel":
+        return chances.ravel(), truth.ravel() == 1
+    return chances.max(axis=1), chances.argmax(axis=1) == truth
+
+
+def probabilities(task: Task, outputs: Array) -> npt.NDArray[np.float64]:
+    """Of each class, or of each label, (n, classes)."""
+    from scipy.special import expit, softmax
+
+    logits = outputs.astype(np.float64)
+    chances: npt.NDArray[np.float64] = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    return chances
+
+
+def reliability(said: Array, right: Array) -> tuple[Bin, ...]:
+    """Answers by their probability, in bins of equal width from 0 to 1; the upper edge belongs to a bin."""
+    place = np.clip(np.ceil(said * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    bins = []
+    for number in range(BINS):
+        here = place == number
+        n = int(here.sum())
+        means = (float(said[here].mean()), float(right[here].mean())) if n else (None, None)
+        bins.append(Bin(low=number / BINS, high=(number + 1) / BINS, n=n, said=means[0], right=means[1]))
+    return tuple(bins)
+
+
+def expected_error(bins: tuple[Bin, ...]) -> float:
+    """Expected calibration error, 0 to 1."""
+    gaps = [one.n * abs(one.said - one.right) for one in bins if one.said is not None and one.right is not None]
+    return sum(gaps) / sum(one.n for one in bins)
+
+
+def fit_temperature(task: Task, truth: Array, outputs: Array) -> tuple[float, bool]:
+    """What outputs are to be divided by so that the truth is least surprising, and whether that is at `LIMIT`.
+
+    Mean cross-entropy, of which the inverse of the temperature is a convex function.
+    """
+    from scipy.optimize import minimize_scalar
+
+    logits = outputs.astype(np.float64)
+    edge = np.log(LIMIT)
+    found = minimize_scalar(
+        lambda logarithm: _surprise(task, truth, logits / np.exp(logarithm)), bounds=(-edge, edge), method="bounded"
+    )
+    return float(np.exp(found.x)), bool(edge - abs(found.x) < 1e-3)
+
+
+def _surprise(task: Task, truth: Array, logits: Array) -> float:
+    """Mean negative logarithm of what was said of the truth."""
+    if task == "multilabel":
+        return float(np.logaddexp(0, np.where(truth == 1, -logits, logits)).mean())
+    from scipy.special import log_softmax
+
+    return float(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())

@@ -1,0 +1,455 @@
+"""The best settings of a recipe: Optuna proposes them, val decides, and what lags behind is stopped early."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import accumulate
+from pathlib import Path
+from platform import node
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from scrimp.batches import Preparation
+from scrimp.cluster import connected
+from scrimp.errors import MissingExtra, SettingError, UnknownName
+from scrimp.images import Images
+from scrimp.meter import Run, load_run, look_at_test
+from scrimp.models import MODELS
+from scrimp.plan import Plan
+from scrimp.progress import bar
+from scrimp.scores import MEASURES
+from scrimp.settings import to_toml
+from scrimp.store import write_whole
+from scrimp.subset import Selected
+from scrimp.sweeping import Shelf, Stop, run_here, run_there, to_csv
+from scrimp.tradeoff import Chosen, compare, whole_bill
+from scrimp.training import Epoch, Recipe
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+_KEEP_ONE_IN = 3  # of the trials that reach a rung go on to the next, which lies this much further
+_RUNGS_FROM = 9  # part of the epochs at which the first rung lies, but not before the first epoch
+_STARTS = 3  # of a trial whose process dies, before it counts as one that cannot be run
+_PRUNED = "pruned"  # how the reason of a run begins that was stopped for lagging behind
+
+
+def tune(
+    images: Images,
+    recipe: Recipe,
+    *,
+    preparation: Preparation | None = None,
+    trials: int = 50,
+    folds: int | None = None,
+    search: Sequence[str] = (),
+    out: str | Path = "runs/tune",
+    usd_per_hour: float | None = None,
+    on: str = "here",
+) -> Chosen:
+    """Searches the settings of a recipe that are best on val; the best trial alone looks at test, once, at the end.
+
+    recipe: the first trial, and what all others have in common. trials: how many in all, those of earlier starts
+    counted. folds: judge each by cross-validation, train and val together cut into so many parts, instead of by val
+    alone. on: "ray" or "ray://HOST:10001" runs as many trials at a time as a Ray cluster takes, each of whose nodes
+    costs `usd_per_hour`. search: which settings to search, names of `SPACE`; by default all that suit the recipe.
+
+    Settings are proposed by TPE (Bergstra et al. 2011); after each validation a trial that is not in the best third of
+    those that came as far is stopped (ASHA, Li et al., arXiv 1810.05934). Everything lies in `out`: a folder a run,
+    `study.db`, `trials.csv`, `runs.csv` of the trials that came to their end, and the best as `plan.toml`. The same
+    call goes on where an earlier one was cut off; several processes at once share the work, and the last one to end
+    looks at test. Ctrl-C returns what there is.
+
+    Raises `MissingExtra` without Optuna, `SettingError` where `out` holds the study of something else or no trial came
+    to its end. Cost: that of its runs; about a third of them go beyond their first ninth.
+    """
+    out = Path(out)
+    base = Plan(
+        images=images.source if folds is None else images.source.but(folds=folds, fold=0),
+        selection=images.selection if isinstance(images, Selected) else None,
+        preparation=preparation or Preparation(),
+        recipe=recipe,
+    )
+    names = _searched(recipe, search)
+    study = _open_study(out, base, names, images)
+    shelf = Shelf() if isinstance(images, Selected) else Shelf(images)
+    with bar(f"tune {recipe.model}", trials) as advance:
+        advance(min(trials, _tried(study)), "")
+
+        def work(run: Callable[[Plan, Stop], Run]) -> bool:
+            """Trial after trial, until there are enough; True where it was interrupted."""
+            while trial := _next_trial(study, out, trials, base, names, images):
+                if _run_trial(study, trial, base, run):
+                    return True
+                advance(1, f"best {MEASURES[images.task].text(study.best_value)}" if _complete(study) else "")
+            return False
+
+        if on == "here":
+            stopped = work(
+                lambda plan, stop: run_here(plan, out / plan.name, shelf, usd_per_hour, stop=stop, test=False)
+            )
+        else:
+            stopped = _on_cluster(on, trials, work, out, shelf, usd_per_hour)
+    return _conclude(study, base, names, shelf, out, usd_per_hour, stopped=stopped)
+
+
+def _on_cluster(
+    on: str,
+    trials: int,
+    work: Callable[[Callable[[Plan, Stop], Run]], bool],
+    out: Path,
+    shelf: Shelf,
+    usd_per_hour: float | None,
+) -> bool:
+    """Works in as many threads as the cluster takes runs; True where it was interrupted."""
+    with connected(on, trials) as cluster, ThreadPoolExecutor(cluster.slots) as threads:
+
+        def run(plan: Plan, stop: Stop) -> Run:
+            return run_there(plan, out / plan.name, shelf, usd_per_hour, cluster, stop=stop, test=False)
+
+        working = [threads.submit(work, run) for _ in range(cluster.slots)]
+        try:
+            return any(one.result() for one in working)
+        except BaseException as error:
+            cluster.stop()
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            return True
+
+
+# ---------------------------------------------------------------- what is searched
+
+Suggest = Callable[["Trial", Recipe, Images], Any]
+
+
+def _lr(trial: Trial, recipe: Recipe, images: Images) -> float:
+    assert recipe.lr != "auto"
+    return _rounded(trial.suggest_float("lr", recipe.lr / 10, recipe.lr * 10, log=True))
+
+
+def _batch_size(trial: Trial, recipe: Recipe, images: Images) -> Any:
+    most = len(images.rows("train")) // 4
+    return _one_of(trial, "batch_size", recipe, [size for size in (16, 32, 64, 128) if size <= most])
+
+
+def _augment(trial: Trial, recipe: Recipe, images: Images) -> Any:
+    mirror = ",mirror" if images.mirror_ok else ""
+    return _one_of(trial, "augment", recipe, ["none", "basic", f"crop{mirror}", f"shift{mirror},trivial"])
+
+
+def _weight_decay(trial: Trial, recipe: Recipe, images: Images) -> float:
+    return _rounded(trial.suggest_float("weight_decay", *_DECAYS, log=True))
+
+
+def _dropout(trial: Trial, recipe: Recipe, images: Images) -> Any:
+    return _one_of(trial, "dropout", recipe, [0.0, 0.1, 0.2, 0.3, 0.5])
+
+
+def _width(trial: Trial, recipe: Recipe, images: Images) -> Any:
+    return _one_of(trial, "width", recipe, [0.5, 0.75, 1.0, 1.5, 2.0])
+
+
+def _depth(trial: Trial, recipe: Recipe, images: Images) -> int:
+    return trial.suggest_int("depth", 1, max(3, recipe.depth))
+
+
+def _batch_norm(trial: Trial, recipe: Recipe, images: Images) -> Any:
+    return _one_of(trial, "batch_norm", recipe, [True, False])
+
+
+SPACE: Mapping[str, Suggest] = {
+    "lr": _lr,
+    "batch_size": _batch_size,
+    "augment": _augment,
+    "weight_decay": _weight_decay,
+    "dropout": _dropout,
+    "width": _width,
+    "depth": _depth,
+    "batch_norm": _batch_norm,
+}
+"""What can be searched, by the name it has in a recipe: each asks a trial for a value."""
+
+_DECAYS = (1e-4, 0.5)
+_OF_SHAPES = ("width", "depth", "batch_norm")
+
+
+def _one_of(trial: Trial, name: str, recipe: Recipe, values: Sequence[Any]) -> Any:
+    """One of the values, or the recipe's own; as a choice without order."""
+    own = getattr(recipe, name)
+    return trial.suggest_categorical(name, [*values, *([] if own in values else [own])])
+
+
+def _rounded(value: float) -> float:
+    """Three digits are all that a learning rate needs, and what people can read."""
+    return float(f"{value:.3g}")
+
+
+def _searched(recipe: Recipe, search: Sequence[str]) -> list[str]:
+    """The names to search; those that do not suit the recipe are left out, or refused where they were asked for."""
+    card = MODELS.get(recipe.model)
+    unfit = {} if card and card.shapes else dict.fromkeys(_OF_SHAPES, f"the shape of {recipe.model} is fixed")
+    if recipe.lr == "auto":
+        unfit["lr"] = "lr='auto' finds one by itself"
+    for name in search:
+        if name not in SPACE:
+            raise UnknownName("setting to search", name, SPACE)
+        if name in unfit:
+            raise SettingError(f"'{name}' cannot be searched: {unfit[name]}. Leave it out.")
+    return list(search) or [name for name in SPACE if name not in unfit]
+
+
+def _of_recipe(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
+    """The recipe as a point of the space."""
+    point = {name: getattr(recipe, name) for name in names}
+    if "weight_decay" in point:
+        point["weight_decay"] = min(max(point["weight_decay"], _DECAYS[0]), _DECAYS[1])
+    return point
+
+
+# ---------------------------------------------------------------- the study
+
+
+def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> Study:
+    """That of the folder, or a new one whose first trial is the recipe itself."""
+    try:
+        import optuna
+    except ImportError:
+        raise MissingExtra("Tuning", "tune") from None
+    from sqlalchemy import URL
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    out.mkdir(parents=True, exist_ok=True)
+    asked = f"{to_toml(base)}\nsearch {', '.join(names)}\nimages {images.fingerprint}"
+    url = URL.create("sqlite", database=str((out / "study.db").absolute())).render_as_string()
+    first_rung = max(1, base.recipe.epochs // _RUNGS_FROM)
+    with _alone(out):
+        study = optuna.create_study(
+            study_name="tune",
+            storage=optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}}),
+            load_if_exists=True,
+            direction="maximize",
+            pruner=optuna.pruners.SuccessiveHalvingPruner(first_rung, _KEEP_ONE_IN),
+        )
+        before = study.user_attrs.get("asked")
+        if before is None:
+            study.set_user_attr("asked", asked)
+            study.enqueue_trial(_of_recipe(base.recipe, names))
+        elif before != asked:
+            raise SettingError(
+                f"'{out}' holds the study of another recipe, search or set of images: name another folder."
+            )
+    return study
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One process, and one thread of it, at a time; that of a dead one is free at once."""
+    with closing(sqlite3.connect(out / "study.lock", timeout=600, isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _next_trial(study: Study, out: Path, trials: int, base: Plan, names: Sequence[str], images: Images) -> Trial | None:
+    """A trial with its settings, or None when there are enough; those of dead processes come first."""
+    from optuna.samplers import TPESampler
+
+    with _alone(out):
+        _take_over_from_the_dead(study)
+        if _tried(study) >= trials:
+            return None
+        # By its number alone, so that a search that was cut off goes on as if it had not been.
+        study.sampler = TPESampler(seed=base.recipe.seed * 100_003 + len(study.get_trials(deepcopy=False)))
+        trial = study.ask()
+        settings = {name: SPACE[name](trial, base.recipe, images) for name in names}
+        trial.set_user_attr("settings", settings)
+        trial.set_user_attr("process", _me())
+    return trial
+
+
+def _states(study: Study) -> list[str]:
+    return [trial.state.name for trial in study.get_trials(deepcopy=False)]
+
+
+def _tried(study: Study) -> int:
+    """Trials that came to an end or are under way."""
+    return sum(state in ("COMPLETE", "PRUNED", "RUNNING") for state in _states(study))
+
+
+def _complete(study: Study) -> list[FrozenTrial]:
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+
+
+def _me() -> list[Any]:
+    """What tells this process from all others: its machine, its number, and when it was born."""
+    return [node(), os.getpid(), psutil.Process().create_time()]
+
+
+def _is_alive(process: list[Any]) -> bool:
+    """Whether a trial's process still runs; that of another machine is believed to."""
+    machine, number, born = process
+    if machine != node():
+        return True
+    try:
+        return bool(abs(psutil.Process(number).create_time() - born) < 1)
+    except psutil.Error:
+        return False
+
+
+def _take_over_from_the_dead(study: Study) -> None:
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.name == "RUNNING" and not _is_alive(trial.user_attrs.get("process", [node(), -1, 0])):
+            _again(study, trial.number, died=True)
+
+
+def _again(study: Study, number: int, *, died: bool = False) -> None:
+    """Puts a trial that was cut off back in the queue; its runs go on from their checkpoints."""
+    from optuna.trial import TrialState
+
+    trial = study.get_trials(deepcopy=False)[number]
+    deaths = trial.user_attrs.get("deaths", 0) + died
+    if deaths >= _STARTS:
+        study.tell(number, state=TrialState.PRUNED)
+        return
+    study.tell(number, state=TrialState.FAIL)
+    study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
+
+
+# ---------------------------------------------------------------- one trial
+
+
+def _plans(base: Plan, settings: Mapping[str, Any]) -> list[Plan]:
+    """A trial's runs: one, or one a fold."""
+    plan = base.but(recipe=base.recipe.but(**settings))
+    return [plan.but(images=plan.images.but(fold=fold)) for fold in range(base.images.folds or 1)]
+
+
+def _run_trial(study: Study, trial: Trial, base: Plan, run_one: Callable[[Plan, Stop], Run]) -> bool:
+    """Runs a trial to its end or until it is pruned, and tells the study; True where it was interrupted.
+
+    One that fails is told as pruned, so that its neighbourhood is avoided.
+    """
+    from optuna.trial import TrialState
+
+    plans = _plans(base, trial.user_attrs["settings"])
+    values: list[float] = []
+    for fold, plan in enumerate(plans):
+        judge = _judge(trial, fold, plan.recipe.epochs, len(plans), values)
+        try:
+            run = run_one(plan, judge)
+        except KeyboardInterrupt:
+            _again(study, trial.number)
+            return True
+        judge(run.history)  # of a run that was there already, because its trial was cut off after it
+        if run.status == "interrupted":
+            _again(study, trial.number)
+            return True
+        if run.val is None or run.reason.startswith(_PRUNED):
+            study.tell(trial, state=TrialState.PRUNED)
+            return False
+        values.append(run.val.merit)
+    study.tell(trial, fmean(values))
+    return False
+
+
+def _judge(trial: Trial, fold: int, epochs: int, folds: int, before: Sequence[float]) -> Stop:
+    """Reports each epoch of a fold, as the mean with the folds before it, and says whether the trial lags behind."""
+    reported: set[int] = set()
+
+    def why_prune(history: Sequence[Epoch]) -> str:
+        step = 0
+        for epoch, best in zip(history, accumulate((epoch.val_score for epoch in history), max), strict=True):
+            step = fold * epochs + epoch.epoch
+            if step not in reported:
+                reported.add(step)
+                trial.report(fmean([*before, best]), step)
+        if step < folds * epochs and trial.should_prune():
+            return f"{_PRUNED}: not in the best third of the trials that came as far"
+        return ""
+
+    return why_prune
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+def _conclude(
+    study: Study,
+    base: Plan,
+    searched: Sequence[str],
+    shelf: Shelf,
+    out: Path,
+    usd_per_hour: float | None,
+    *,
+    stopped: bool,
+) -> Chosen:
+    """Compares the trials that came to their end; where none is under way any more, the best looks at test."""
+    done = _complete(study)
+    plans = {trial.number: _plans(base, trial.user_attrs["settings"]) for trial in done}
+    runs = list({plan.name: load_run(out / plan.name) for trial in done for plan in plans[trial.number]}.values())
+    names = {plan.variant: f"trial {number}" for number, of_one in reversed(plans.items()) for plan in of_one}
+    everything = _all_runs(study, base, out)
+    if not runs:
+        raise SettingError(f"No trial came to its end: {'; '.join(run.reason for run in everything) or 'none began'}.")
+    chosen = compare(runs, names=names)
+    with _alone(out):
+        if not stopped and "RUNNING" not in _states(study):
+            seen = look_at_test(chosen.best, shelf.ready(chosen.best.plan), usd_per_hour=usd_per_hour)
+            runs = [seen if run.folder == seen.folder else run for run in runs]
+            everything = [seen if run.folder == seen.folder else run for run in everything]
+        best = chosen.best.plan
+        best = best.but(images=best.images.but(folds=None, fold=0))
+        write_whole(out / "plan.toml", to_toml(best).encode())
+        write_whole(out / "runs.csv", to_csv(runs).encode())
+        write_whole(out / "trials.csv", _trials_csv(study, base, searched).encode())
+    story = _story(study, best, searched, stopped=stopped)
+    return compare(runs, names=names, story=story, bill=whole_bill(everything))
+
+
+def _all_runs(study: Study, base: Plan, out: Path) -> list[Run]:
+    """Those of pruned and failed trials too, which have a place on the bill."""
+    plans = [
+        plan
+        for trial in study.get_trials(deepcopy=False)
+        if "settings" in trial.user_attrs
+        for plan in _plans(base, trial.user_attrs["settings"])
+    ]
+    folders = dict.fromkeys(out / plan.name for plan in plans)
+    return [load_run(folder) for folder in folders if (folder / "result.json").is_file()]
+
+
+def _story(study: Study, best: Plan, searched: Sequence[str], *, stopped: bool) -> list[str]:
+    states = _states(study)
+    counted = {
+        "COMPLETE": "came to their end",
+        "PRUNED": "were stopped or failed",
+        "RUNNING": "are under way elsewhere",
+    }
+    told = [f"{states.count(state)} {words}" for state, words in counted.items() if state in states]
+    story = [f"{_tried(study)} trials: {', '.join(told)}."]
+    if stopped:
+        story.append("Stopped by Ctrl-C: the same command goes on from here.")
+    settings = ", ".join(f"{name} {getattr(best.recipe, name)}" for name in searched)
+    return [*story, f"The best has {settings}."]
+
+
+def _trials_csv(study: Study, base: Plan, searched: Sequence[str]) -> str:
+    """One line a trial: how it ended, what it was worth so far, how far it came, its settings and its folders."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if "settings" in trial.user_attrs]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["trial", "state", f"val_{MEASURES[base.images.task].key}", "steps", *searched, "folders"])
+    for trial in trials:
+        settings, last = trial.user_attrs["settings"], trial.last_step
+        value = trial.value if last is None or trial.value is not None else trial.intermediate_values[last]
+        folders = " ".join(plan.name for plan in _plans(base, settings))
+        row = [trial.number, trial.state.name.lower(), value, last, *(settings[name] for name in searched), folders]
+        writer.writerow(row)
+    return text.getvalue()

@@ -1,0 +1,71 @@
+"""Heat lies on what decides and goes away with the knowledge: the benchmark's game, played once with a small model."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location("explain", BENCHMARKS / "explain.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_hottest_point_lies_on_what_decides(benchmark, tmp_path):
+    corners = benchmark.plant(tmp_path / "planted", {"train": 60, "val": 6, "test": 5})
+    row = benchmark.judge("ultralight", tmp_path / "planted", corners, epochs=6)
+    assert (row["images"], row["accuracy"]) == (20, 1.0)
+    assert row["grad_cam"] >= 0.9
+    assert row["occlusion"] >= 0.9
+    assert row["random"] <= 0.5, "a third of the discs decides"
+
+
+def test_a_hit_is_on_the_disc(benchmark):
+    heat = np.zeros((96, 96), np.float32)
+    assert not benchmark.hits(heat, (0, 0)), "no heat points nowhere"
+    heat[10 + 15, 20 + 15] = 1  # row, column
+    assert benchmark.hits(heat, (20, 10))
+    assert not benchmark.hits(heat, (10, 20)), "the corner is x, y"
+    heat[10, 20] = 2
+    assert not benchmark.hits(heat, (20, 10)), "the corner of the box is beside the disc"
+
+
+def test_discs_do_not_touch(benchmark):
+    dice = np.random.default_rng(0)
+    for _ in range(20):
+        corners = np.array(benchmark.apart(dice, 96, 30))
+        gaps = [np.hypot(*(corners[i] - corners[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
+        assert min(gaps) > 30
+        assert corners.min() >= 0
+        assert corners.max() <= 66
+
+
+def test_the_worst_model_decides(benchmark):
+    rows = [
+        {"grad_cam": 0.9, "occlusion": 1.0, "random": 0.1, "correlation": 0.0, "accuracy": 1.0},
+        {"grad_cam": 1.0, "occlusion": 0.8, "random": 0.3, "correlation": 0.2, "accuracy": 0.95},
+    ]
+    assert benchmark.summarise(rows) == {
+        "pointing_game": 0.9,
+        "pointing_game_occlusion": 0.8,
+        "pointing_game_random": 0.3,
+        "correlation_random": 0.2,
+        "accuracy": 0.95,
+        "area": pytest.approx(0.0767, abs=1e-4),
+    }

@@ -1,0 +1,132 @@
+"""Runs that travel: images that arrive whole, nodes that die, and what comes home."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scrimp.batches import Preparation, pack_up, prepare, unpack
+from scrimp.cluster import connected
+from scrimp.errors import SettingError
+from scrimp.images import find_images
+from scrimp.meter import Run, load_run, load_runs
+from scrimp.sweeping import sweep, vary
+from scrimp.training import Recipe
+from scrimp.tuning import tune
+
+BASE: dict[str, Any] = {"preparation": {"image_px": 16}, "recipe": {"model": "ultralight", "batch_size": 8, "lr": 3e-3}}
+
+
+@pytest.mark.parametrize("pack", ["raw", "jpeg"])
+@pytest.mark.parametrize("source", ["photos", "digits"])
+def test_images_arrive_whole_on_a_machine_that_has_nothing(
+    photos: Path, source: str, pack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = prepare(find_images(str(photos) if source == "photos" else "digits"), image_px=16, pack=pack)
+    luggage, files = pack_up(ready)
+    monkeypatch.setenv("SCRIMP_CACHE", str(tmp_path / "elsewhere"))
+    arrived = unpack(luggage, files)
+    assert arrived.pack is not None
+    assert arrived.pack.folder.is_relative_to(tmp_path / "elsewhere")
+    rows = np.array([0, 7, len(ready.images) - 1])
+    assert (arrived.pixels[rows] == ready.pixels[rows]).all()
+    assert (arrived.images.fingerprint, arrived.images.keys) == (ready.images.fingerprint, ready.images.keys)
+    assert (arrived.images.splits == ready.images.splits).all()
+    assert (arrived.cost, arrived.oddities, arrived.packed_bytes) == (ready.cost, ready.oddities, ready.packed_bytes)
+    before = arrived.pack.folder.stat().st_mtime_ns
+    unpack(luggage, files)
+    assert arrived.pack.folder.stat().st_mtime_ns == before, "the second time it is there already"
+
+
+def test_images_that_only_lie_here_cannot_be_sent(photos: Path) -> None:
+    with pytest.raises(SettingError, match="other machines cannot see"):
+        pack_up(prepare(find_images(photos), image_px=16, pack="none"))
+
+
+def test_only_places_that_exist_are_taken(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="on='dask' is no place to run"), connected("dask", 1):
+        pass
+    plans = vary(BASE | {"images": {"source": str(photos)}}, {})
+    with pytest.raises(SettingError, match="apart=True is for runs here"):
+        sweep(plans, tmp_path, apart=True, on="ray")
+
+
+# ---------------------------------------------------------------- three nodes
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[Any], list[Path]]]:
+    """A head, where nothing runs, and two nodes of one processor each, which share no cache with it or one another."""
+    pytest.importorskip("ray", reason="needs the ray extra")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    caches = [tmp_path_factory.mktemp(f"node{n}") for n in range(2)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")  # a busy machine would let nicer processes starve
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        workers = [cluster.add_node(num_cpus=1, env_vars={"SCRIMP_CACHE": str(cache)}) for cache in caches]
+    cluster.connect()
+    yield cluster, workers, caches
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray's own
+def test_a_search_on_a_cluster(nodes: Any, photos: Path, tmp_path: Path) -> None:
+    recipe = Recipe(model="ultralight", pretrained=False, epochs=3, batch_size=16, lr=3e-3)
+    images = find_images(photos)
+    chosen = tune(images, recipe, preparation=Preparation(image_px=16), trials=4, search=["lr"], out=tmp_path, on="ray")
+    with (tmp_path / "trials.csv").open() as file:
+        assert {row["state"] for row in csv.DictReader(file)} <= {"complete", "pruned"}
+    runs = load_runs(tmp_path)
+    assert len(runs) == 4
+    assert [run.plan for run in runs if run.test] == [chosen.best.plan]
+    assert len({note for run in runs for note in run.notes if note.startswith("Ran on")}) == 2, "both nodes worked"
+    for cache in nodes[2]:
+        assert len(list((cache / "packs").iterdir())) == 1, "the pack came once"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_that_dies_takes_no_run_with_it(nodes: Any, photos: Path, tmp_path: Path) -> None:
+    cluster, workers, _ = nodes
+    base = BASE | {"images": {"source": photos.as_uri()}}  # which each node reads for itself
+    plans = vary(base, {"recipe.epochs": [30], "recipe.seed": [0, 1]})
+    plans += vary(base, {"recipe.teacher": ["nowhere"]})
+    runs: list[Run] = []
+    sweeping = threading.Thread(target=lambda: runs.extend(sweep(plans, tmp_path / "out", usd_per_hour=3.6, on="ray")))
+    sweeping.start()
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "out").glob("*/checkpoint.pt"))) < 2:
+        assert sweeping.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    cluster.remove_node(workers[1], allow_graceful=False)
+    sweeping.join(200)
+    assert [run.plan for run in runs] == plans
+    assert [run.status for run in runs[:2]] == ["finished"] * 2
+    for run in runs[:2]:
+        assert run.folder is not None
+        assert load_run(run.folder) == run
+        assert [epoch.epoch for epoch in run.history] == list(range(1, 31))
+        assert run.cost.usd == pytest.approx(run.cost.seconds * 0.001), "one of the node's one processor"
+        files = {path.name for path in Path(run.folder).iterdir()}
+        assert files == {
+            "result.json", "plan.toml", "history.csv", "model.safetensors", "model.json", "examples.jpg",
+        }  # fmt: skip
+    assert runs[2].status == "failed"
+    assert "No trained model in 'nowhere'" in runs[2].reason
+    notes = [" ".join(run.notes) for run in runs[:2]]
+    taken_up = ["Start 2: the node of an earlier one had died" in told for told in notes]
+    assert sorted(taken_up) == [False, True]
+    assert ["Went on after epoch" in told for told in notes] == taken_up
+    assert (tmp_path / "out" / "runs.csv").is_file()
