@@ -24,6 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 _KEPT_SECONDS = 3600  # what was uploaded lies on the disk no longer than about this
 _TILE = 96  # pixels, of the contact sheet
 _SHOWN = 5  # of many classes, the most probable
+_LEAST_SIDE = 320  # pixels of a heat map as it is shown: what a model of 32 px saw would be a stamp
 _ONE_MAP = threading.Lock()  # hooks hang in the model meanwhile
 
 
@@ -48,7 +49,9 @@ def build_page(service: Service, examples: Path) -> gradio.Blocks:
                     gradio.Examples([[str(tile)] for tile in tiles], [image], label="Training images, small")
             with gradio.Column():
                 answer = _answer_box(predictor)
-                heat = gradio.Image(label="Where it looks", interactive=False, format="png")
+                heat = gradio.Image(
+                    label="Where it looks", interactive=False, format="png", buttons=["fullscreen", "download"]
+                )
                 took = gradio.Markdown()
         with gradio.Accordion("What this model is", open=False):
             gradio.Markdown(card)
@@ -102,7 +105,8 @@ def _under_heat(predictor: Predictor, pixels: Pixels, seen: Prediction) -> Pixel
     index = predictor.classes.index(next(iter(seen.probabilities))) if seen.probabilities else 0
     with _ONE_MAP:
         heat = heat_map(predictor.model, pixels, index)
-    return overlay(pixels, heat)
+    times = max(1, _LEAST_SIDE // len(pixels))
+    return overlay(pixels, heat).repeat(times, 0).repeat(times, 1)
 
 
 def _answer_box(predictor: Predictor) -> Any:

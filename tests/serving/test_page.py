@@ -37,7 +37,7 @@ def test_what_is_shown_for_a_file(service: Service, photos: Path, tmp_path: Path
 def test_the_heat_map_lies_over_what_the_model_saw(service: Service, photos: Path) -> None:
     _, heat, took = shown_for(service, str(photos / "green" / "001.jpg"), heat=True)
     assert heat is not None
-    assert (heat.shape, heat.dtype) == ((32, 32, 3), np.uint8)
+    assert (heat.shape, heat.dtype) == ((320, 320, 3), np.uint8), "large enough to be seen"
     assert "heat map in" in took
 
 
@@ -92,7 +92,7 @@ def test_the_page_in_a_browser(served: Served, photos: Path, tmp_path: Path) -> 
         page.locator("input[type=file]").first.set_input_files(str(photos / "red" / "001.jpg"))
         expect(answer).to_have_text("red", timeout=60_000)
         expect(page.get_by_text("Seen in")).to_be_visible()
-        page.wait_for_function("[...document.images].some(image => image.naturalWidth === 32)")  # the heat map's
+        page.wait_for_function("[...document.images].some(image => image.naturalWidth === 320)")  # the heat map's
         page.locator(".gallery-item").first.click()
         expect(answer).to_have_text("blue", timeout=60_000)
         page.get_by_text("What this model is").click()
