@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scrimp.errors import NotFound, SettingError
+from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.meter import SHEET_ROWS, Run, load_run
 from scrimp.scores import number
 from scrimp.serving.predicting import Prediction, Predictor
@@ -24,6 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 _KEPT_SECONDS = 3600  # what was uploaded lies on the disk no longer than about this
 _TILE = 96  # pixels, of the contact sheet
 _SHOWN = 5  # of many classes, the most probable
+_LEAST_SIDE = 320  # pixels of a heat map as it is shown: what a model of 32 px saw would be a stamp
 _ONE_MAP = threading.Lock()  # hooks hang in the model meanwhile
 
 
@@ -48,7 +49,9 @@ def build_page(service: Service, examples: Path) -> gradio.Blocks:
                     gradio.Examples([[str(tile)] for tile in tiles], [image], label="Training images, small")
             with gradio.Column():
                 answer = _answer_box(predictor)
-                heat = gradio.Image(label="Where it looks", interactive=False, format="png")
+                heat = gradio.Image(
+                    label="Where it looks", interactive=False, format="png", buttons=["fullscreen", "download"]
+                )
                 took = gradio.Markdown()
         with gradio.Accordion("What this model is", open=False):
             gradio.Markdown(card)
@@ -102,7 +105,8 @@ def _under_heat(predictor: Predictor, pixels: Pixels, seen: Prediction) -> Pixel
     index = predictor.classes.index(next(iter(seen.probabilities))) if seen.probabilities else 0
     with _ONE_MAP:
         heat = heat_map(predictor.model, pixels, index)
-    return overlay(pixels, heat)
+    times = max(1, _LEAST_SIDE // len(pixels))
+    return overlay(pixels, heat).repeat(times, 0).repeat(times, 1)
 
 
 def _answer_box(predictor: Predictor) -> Any:
@@ -128,6 +132,8 @@ def card_of(folder: Path) -> str:
         run = load_run(folder)
     except NotFound:
         return "There is no `result.json` beside this model: what it was trained on, and how good it is, is not known."
+    except ImageError:
+        return "The `result.json` beside this model is of another version of Scrimp: what it says is not known here."
     lines = [
         ("Model", f"{run.plan.recipe.model}, {run.start}"),
         ("Trained on", f"{run.plan.images.source}: {run.image_counts.get('train', 0):,} images, {run.date[:10]}"),

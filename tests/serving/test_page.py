@@ -15,9 +15,6 @@ from scrimp.serving.page import card_of, examples_in, shown_for
 from scrimp.serving.predicting import Predictor
 from scrimp.serving.service import Limits, Refused, Service
 
-has_heat_maps = find_spec("scrimp.heat_maps") is not None
-needs_heat_maps = pytest.mark.skipif(not has_heat_maps, reason="needs scrimp.heat_maps")
-
 
 @pytest.fixture
 def service(predictor: Predictor) -> Service:
@@ -37,11 +34,10 @@ def test_what_is_shown_for_a_file(service: Service, photos: Path, tmp_path: Path
     assert service._taken == 0
 
 
-@needs_heat_maps
 def test_the_heat_map_lies_over_what_the_model_saw(service: Service, photos: Path) -> None:
     _, heat, took = shown_for(service, str(photos / "green" / "001.jpg"), heat=True)
     assert heat is not None
-    assert (heat.shape, heat.dtype) == ((32, 32, 3), np.uint8)
+    assert (heat.shape, heat.dtype) == ((320, 320, 3), np.uint8), "large enough to be seen"
     assert "heat map in" in took
 
 
@@ -58,7 +54,9 @@ def test_the_card_tells_what_is_known(run_folder: Path, tmp_path: Path) -> None:
         assert part in card, part
     for name in ("model.json", "model.safetensors"):
         shutil.copy(run_folder / name, tmp_path)
-    assert "not known" in card_of(tmp_path)
+    assert "There is no `result.json`" in card_of(tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    assert "of another version" in card_of(tmp_path), "a model is served whatever is known of it"
 
 
 def test_examples_are_cut_from_the_contact_sheet(run_folder: Path, tmp_path: Path) -> None:
@@ -91,13 +89,10 @@ def test_the_page_in_a_browser(served: Served, photos: Path, tmp_path: Path) -> 
         page.on("request", lambda request: asked.append(request.url))
         page.goto(served.url)
         answer = page.get_by_test_id("label-output-value")
-        if not has_heat_maps:
-            page.get_by_label("Show where it looks").uncheck()
         page.locator("input[type=file]").first.set_input_files(str(photos / "red" / "001.jpg"))
         expect(answer).to_have_text("red", timeout=60_000)
         expect(page.get_by_text("Seen in")).to_be_visible()
-        if has_heat_maps:
-            page.wait_for_function("[...document.images].some(image => image.naturalWidth === 32)")
+        page.wait_for_function("[...document.images].some(image => image.naturalWidth === 320)")  # the heat map's
         page.locator(".gallery-item").first.click()
         expect(answer).to_have_text("blue", timeout=60_000)
         page.get_by_text("What this model is").click()
