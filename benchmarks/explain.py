@@ -1,8 +1,9 @@
 """Does the heat lie on what decides, and does it go away with the knowledge?
 
 Images of 96 pixels on noise, each with three discs of the same size: one in a colour that decides the class (red,
-green, blue, yellow), two in colours that say nothing. Models learn them from scratch; then, for the true class of
-every test image, is the hottest point within the disc that decides? (The pointing game: Zhang and others, "Top-down
+green, blue, yellow), two in colours that say nothing. A fifth class has nothing but the latter, or else one of the
+colours could be told by the absence of the others, with nothing to point at. Models learn them from scratch; then, for
+the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing game: Zhang and others, "Top-down
 Neural Attention by Excitation Backprop", arXiv 1608.00507, here without any tolerance around the object.) The same with
 weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292): the discs that decide nothing are as
 conspicuous, so that a map which follows edges instead of the model would go on being right for about every third image.
@@ -37,7 +38,8 @@ PX = 96
 DISC = 30
 CLASSES = {"blue": (40, 70, 220), "green": (40, 170, 60), "red": (220, 50, 40), "yellow": (225, 205, 50)}
 SILENT = ((235, 235, 235), (25, 25, 25))
-EPOCHS = {"ultralight": 6, "shufflenet_v2_x0_5": 8, "timm:test_vit": 20}
+NOTHING = "nothing"
+EPOCHS = {"ultralight": 8, "shufflenet_v2_x0_5": 16, "timm:test_vit": 20}
 """The models, by default, and how long each of them takes to learn it."""
 
 
@@ -46,12 +48,13 @@ def plant(folder: Path, per_class: dict[str, int], seed: int = 0, px: int = PX, 
     dice = np.random.default_rng(seed)
     corners = {}
     for split, count in per_class.items():
-        for name, colour in CLASSES.items():
+        for name in (*CLASSES, NOTHING):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 image = Image.fromarray(dice.integers(60, 190, (px, px, 3), dtype=np.uint8))
                 places = apart(dice, px, disc)
-                for (x, y), ink in zip(places, (colour, *SILENT), strict=True):
+                deciding = CLASSES.get(name, SILENT[number % 2])
+                for (x, y), ink in zip(places, (deciding, *SILENT), strict=True):
                     ImageDraw.Draw(image).ellipse((x, y, x + disc - 1, y + disc - 1), fill=ink)
                 image.save(folder / split / name / f"{number:03d}.png")
                 corners[f"{split}/{name}/{number:03d}.png"] = places[0]
@@ -76,7 +79,7 @@ def hits(heat: Heat, corner: tuple[int, int], disc: int = DISC) -> bool:
 
 def randomised(model: Classifier, seed: int) -> Classifier:
     """The same model with weights drawn at random."""
-    return build(model.name, classes=len(CLASSES), image_px=PX, pretrained=False, seed=seed).eval()
+    return build(model.name, classes=len(CLASSES) + 1, image_px=PX, pretrained=False, seed=seed).eval()
 
 
 def correlation(one: Heat, other: Heat) -> float:
@@ -88,7 +91,7 @@ def judge(name: str, folder: Path, corners: dict[str, Any], epochs: int) -> dict
     """Trains one model and plays the game with it."""
     images = find_images(folder)
     ready = prepare(images, image_px=PX)
-    recipe = Recipe(model=name, pretrained=False, epochs=epochs, batch_size=16, lr=2e-3)
+    recipe = Recipe(model=name, pretrained=False, epochs=epochs, batch_size=16, lr=3e-3)
     trained = train(ready, recipe, out=folder.parent / "run" / name.replace(":", "-"))
     model = trained.model.eval()
     start = time.perf_counter()
@@ -97,6 +100,8 @@ def judge(name: str, folder: Path, corners: dict[str, Any], epochs: int) -> dict
     ignorant = randomised(model, seed=1)
     games: dict[str, list[float]] = {"grad_cam": [], "occlusion": [], "random": [], "correlation": []}
     for row, label in zip(rows.tolist(), truth.tolist(), strict=True):
+        if images.classes[label] == NOTHING:
+            continue
         pixels: npt.NDArray[np.uint8] = np.array(ready.pixels[row])
         corner = corners[ready.images.keys[row]]
         heat, blind = heat_map(model, pixels, label), heat_map(ignorant, pixels, label)
@@ -110,7 +115,7 @@ def judge(name: str, folder: Path, corners: dict[str, Any], epochs: int) -> dict
         "layer": layer.path,
         "grid": layer.side,
         "epochs": len(trained.history),
-        "images": len(rows),
+        "images": len(games["grad_cam"]),
         "train_s": trained.cost.seconds,
         "maps_s": time.perf_counter() - start,
         "accuracy": float((predict(model, ready, rows).numpy().argmax(axis=1) == truth).mean()),
