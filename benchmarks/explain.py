@@ -3,16 +3,19 @@
 Images of 96 pixels on noise, each with three discs of the same size: one in a colour that decides the class (red,
 green, blue, yellow), two in colours that say nothing. A fifth class has nothing but the latter, or else one of the
 colours could be told by the absence of the others, with nothing to point at. Models learn them from scratch; then, for
-the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing game: Zhang and others, "Top-down
-Neural Attention by Excitation Backprop", arXiv 1608.00507, here without any tolerance around the object.) The same with
-weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292): the discs that decide nothing are as
-conspicuous, so that a map which follows edges instead of the model would go on being right for about every third image.
+the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing game:
+Zhang and others, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, here without any tolerance around
+the object.) The same with weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292): the discs
+that decide nothing are as conspicuous, so that a map which follows edges instead of the model would go on being right
+for about every third image.
 
     python benchmarks/explain.py [--model NAME ...] [--quick]
 
-Summary keys, of the worst model: `pointing_game` and `pointing_game_occlusion` (part of the test images), `accuracy`,
-`pointing_game_random` and `correlation_random` (random weights: the best pointing game, and the highest mean
-correlation with the maps of the trained model); `area` (part of an image that the disc covers: what chance would hit).
+Summary keys, of the worst model of Scrimp's table that was tried: `pointing_game` and `pointing_game_occlusion` (part of
+the test images), `accuracy`. `pointing_game_vit`: of a tiny vision transformer with a class token, from outside the
+table; None if it was not tried. Of all: `pointing_game_random` and `correlation_random` (random weights: the best
+pointing game, and the highest mean correlation with the maps of the trained model); `area` (part of an image that the
+disc covers: what chance would hit).
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ DISC = 30
 CLASSES = {"blue": (40, 70, 220), "green": (40, 170, 60), "red": (220, 50, 40), "yellow": (225, 205, 50)}
 SILENT = ((235, 235, 235), (25, 25, 25))
 NOTHING = "nothing"
-EPOCHS = {"ultralight": 8, "shufflenet_v2_x0_5": 16, "timm:test_vit": 20}
+VIT = "timm:test_vit"
+EPOCHS = {"ultralight": 10, VIT: 12}
 """The models, by default, and how long each of them takes to learn it."""
 
 
@@ -124,13 +128,15 @@ def judge(name: str, folder: Path, corners: dict[str, Any], epochs: int) -> dict
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The worst model decides."""
+    """The worst model of the table decides."""
+    of_table = [row for row in rows if row["model"] != VIT]
     return {
-        "pointing_game": min(row["grad_cam"] for row in rows),
-        "pointing_game_occlusion": min(row["occlusion"] for row in rows),
+        "pointing_game": min(row["grad_cam"] for row in of_table),
+        "pointing_game_occlusion": min(row["occlusion"] for row in of_table),
+        "accuracy": min(row["accuracy"] for row in of_table),
+        "pointing_game_vit": next((row["grad_cam"] for row in rows if row["model"] == VIT), None),
         "pointing_game_random": max(row["random"] for row in rows),
         "correlation_random": max(row["correlation"] for row in rows),
-        "accuracy": min(row["accuracy"] for row in rows),
         "area": np.pi * DISC**2 / 4 / PX**2,
     }
 
@@ -145,7 +151,7 @@ def main() -> None:
     models = asked.model or list(EPOCHS)[: 1 if asked.quick else None]
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "planted"
-        corners = plant(folder, {"train": 60, "val": 6, "test": 6 if asked.quick else 12})
+        corners = plant(folder, {"train": 100, "val": 6, "test": 6 if asked.quick else 25})
         rows = []
         for name in models:
             rows.append(judge(name, folder, corners, asked.epochs or EPOCHS.get(name, 20)))
