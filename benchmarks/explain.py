@@ -3,16 +3,16 @@
 Images of 96 pixels on noise, each with three discs of the same size: one in a colour that decides the class (red,
 green, blue, yellow), two in colours that say nothing. A fifth class has nothing but the latter, or else one of the
 colours could be told by the absence of the others, with nothing to point at. Models learn them from scratch; then, for
-the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing game:
-Zhang and others, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, here without any tolerance around
-the object.) The same with weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292): the discs
-that decide nothing are as conspicuous, so that a map which follows edges instead of the model would go on being right
-for about every third image.
+the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing
+game: Zhang and others, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, here without any tolerance
+around the object.) The same with weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292):
+the discs that decide nothing are as conspicuous, so that a map which follows edges instead of the model would go on
+being right for about every third image.
 
     python benchmarks/explain.py [--model NAME ...] [--quick]
 
-Summary keys, of the worst model of Scrimp's table that was tried: `pointing_game` and `pointing_game_occlusion` (part of
-the test images), `accuracy`. `pointing_game_vit`: of a tiny vision transformer with a class token, from outside the
+Summary keys, of the worst model of Scrimp's table that was tried: `pointing_game` and `pointing_game_occlusion` (part
+of the test images), `accuracy`. `pointing_game_vit`: of a tiny vision transformer with a class token, from outside the
 table; None if it was not tried. Of all: `pointing_game_random` and `correlation_random` (random weights: the best
 pointing game, and the highest mean correlation with the maps of the trained model); `area` (part of an image that the
 disc covers: what chance would hit).
