@@ -4,8 +4,8 @@ Images of 96 pixels on noise, each with three discs of the same size: one in a c
 green, blue, yellow), two in colours that say nothing. A fifth class has nothing but the latter, or else one of the
 colours could be told by the absence of the others, with nothing to point at. Models learn them from scratch; then, for
 the true class of every test image with a colour, is the hottest point within the disc that decides? (The pointing
-game: Zhang and others, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, with the usual tolerance of
-15 pixels of 224.) The same with weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292):
+game: Zhang and others, "Top-down Neural Attention by Excitation Backprop", arXiv 1608.00507, with the usual tolerance
+of 15 pixels of 224.) The same with weights drawn at random (the sanity check of Adebayo and others, arXiv 1810.03292):
 the discs that decide nothing are as conspicuous, so that a map which follows edges instead of the model would go on
 being right for about every third image.
 
