@@ -60,26 +60,30 @@ class Layer(NamedTuple):
 def heat_map(model: Classifier, pixels: Pixels, class_index: int) -> Heat:
     """What of an image speaks for a class, by Grad-CAM: float32 (px, px), from 0 to 1 at its hottest.
 
+    In the form of HiResCAM: each position's activations by its own slopes. Where the head averages maps, as in most
+    CNNs, that is Grad-CAM to the letter; elsewhere the mean slope of Grad-CAM points at what has no say.
+
     model: in eval mode; of one that answers with the mean over mirror images, the plain half is explained. pixels:
     uint8 (px, px, 3), as the model is fed. class_index: the output that is explained: a class, a label, or 0 for the
     target, where the heat is on what makes it larger. All 0 where nothing speaks for it.
     The layer is found anew (see `find_layer`). Nothing of the model is changed, but nobody else may use it meanwhile,
     since hooks hang in it. Raises `SettingError` for a model without a grid of positions, `ImageError` for pixels that
     are not a square. Cost: some four forward and backward passes.
-    Selvaraju and others, "Grad-CAM" (arXiv 1610.02391).
+    Selvaraju and others, "Grad-CAM" (arXiv 1610.02391); Draelos and Carin, "HiResCAM" (arXiv 2011.08891).
     """
-    from captum.attr import LayerAttribution, LayerGradCam
+    from captum.attr import LayerAttribution, LayerGradientXActivation
 
     layer = find_layer(model, pixels)
     grid = nn.Identity()  # which captum watches: whatever form the layer's output has, maps go through it
     module = model.body.get_submodule(layer.path)
     handle = module.register_forward_hook(lambda _, inputs, output: layer.output(grid(layer.maps(output)), output))
     try:
-        cam = LayerGradCam(model.body, grid).attribute(_normalised(model, pixels).requires_grad_(), target=class_index)
+        image = _normalised(model, pixels).requires_grad_()
+        evidence = LayerGradientXActivation(model.body, grid).attribute(image, target=class_index)
     finally:
         handle.remove()
-    sides = pixels.shape[:2]
-    return _from_0_to_1(LayerAttribution.interpolate(cam.clamp(min=0), sides, interpolate_mode="bilinear")[0, 0])
+    cam = evidence.sum(dim=1, keepdim=True).clamp(min=0)
+    return _from_0_to_1(LayerAttribution.interpolate(cam, pixels.shape[:2], interpolate_mode="bilinear")[0, 0])
 
 
 def occlusion_map(model: Classifier, pixels: Pixels, class_index: int) -> Heat:

@@ -341,9 +341,9 @@ def explain() -> str:
     rows, summary = found["rows"], found["summary"]
     lines = [
         "Planted objects: on a ground of noise, a disc whose colour decides the class, and two of the same size that",
-        "say nothing. Is the hottest point of the true class on the disc that decides? Part of",
-        f"{rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %; and the same with",
-        "random weights, whose maps should know nothing:",
+        "say nothing. Is the hottest point of the true class on the disc that decides, or within 7 % of the side",
+        f"of it? Part of {rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %; and the",
+        "same with random weights, whose maps should know nothing:",
         "",
         "| model, learnt from scratch | grid | accuracy | Grad-CAM hits | occlusion hits | random weights hit |",
         "|---|---|---|---|---|---|",

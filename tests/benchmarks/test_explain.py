@@ -29,10 +29,11 @@ def _one_thread():
 
 def test_the_hottest_point_lies_on_what_decides(benchmark, tmp_path):
     corners = benchmark.plant(tmp_path / "planted", {"train": 60, "val": 6, "test": 5})
-    row = benchmark.judge("ultralight", tmp_path / "planted", corners, epochs=6)
-    assert (row["images"], row["accuracy"]) == (20, 1.0)
-    assert row["grad_cam"] >= 0.9
-    assert row["occlusion"] >= 0.9
+    row = benchmark.judge("ultralight", tmp_path / "planted", corners, epochs=8)
+    assert row["images"] == 20
+    assert row["accuracy"] > 0.9
+    assert row["grad_cam"] >= 0.8
+    assert row["occlusion"] >= 0.8
     assert row["random"] <= 0.5, "a third of the discs decides"
 
 
@@ -42,8 +43,12 @@ def test_a_hit_is_on_the_disc(benchmark):
     heat[10 + 15, 20 + 15] = 1  # row, column
     assert benchmark.hits(heat, (20, 10))
     assert not benchmark.hits(heat, (10, 20)), "the corner is x, y"
-    heat[10, 20] = 2
-    assert not benchmark.hits(heat, (20, 10)), "the corner of the box is beside the disc"
+    heat[10 + 15, 20 + 35] = 2
+    assert benchmark.hits(heat, (20, 10)), "5.5 px beside it: within the tolerance of 6.4"
+    heat[10, 20] = 3
+    assert benchmark.hits(heat, (20, 10)), "the corner of the box, as near"
+    heat[8, 20] = 4
+    assert not benchmark.hits(heat, (20, 10))
 
 
 def test_discs_do_not_touch(benchmark):
@@ -56,16 +61,19 @@ def test_discs_do_not_touch(benchmark):
         assert corners.max() <= 66
 
 
-def test_the_worst_model_decides(benchmark):
+def test_the_worst_model_of_the_table_decides(benchmark):
     rows = [
-        {"grad_cam": 0.9, "occlusion": 1.0, "random": 0.1, "correlation": 0.0, "accuracy": 1.0},
-        {"grad_cam": 1.0, "occlusion": 0.8, "random": 0.3, "correlation": 0.2, "accuracy": 0.95},
+        {"model": "a", "grad_cam": 0.9, "occlusion": 1.0, "random": 0.1, "correlation": 0.0, "accuracy": 1.0},
+        {"model": "b", "grad_cam": 1.0, "occlusion": 0.8, "random": 0.3, "correlation": 0.2, "accuracy": 0.95},
+        {"model": benchmark.VIT, "grad_cam": 0.5, "occlusion": 0.5, "random": 0.4, "correlation": 0.1, "accuracy": 0.9},
     ]
     assert benchmark.summarise(rows) == {
         "pointing_game": 0.9,
         "pointing_game_occlusion": 0.8,
-        "pointing_game_random": 0.3,
-        "correlation_random": 0.2,
         "accuracy": 0.95,
-        "area": pytest.approx(0.0767, abs=1e-4),
+        "pointing_game_vit": 0.5,
+        "pointing_game_random": 0.4,
+        "correlation_random": 0.2,
+        "area": pytest.approx(0.1564, abs=1e-3),
     }
+    assert benchmark.summarise(rows[:2])["pointing_game_vit"] is None
