@@ -508,3 +508,18 @@ def test_stdout_of_a_real_process_is_one_document(here: Path, photos: Path) -> N
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "finished"
     assert "Traceback" not in done.stderr
+
+
+def test_models_that_start_from_weights_are_trained_frugally_unless_told_otherwise():
+    from scrimp.cli.settings import one_plan
+
+    def recipe(preset=None, **settings):
+        asked = {"images": {"source": "digits"}, "image_px": None, "settings": settings}
+        return one_plan(None, None, preset, **asked, frugal=True).recipe
+
+    assert recipe(model="mobilenet_v2").head_first == "logistic"
+    assert recipe(model="mobilenet_v2", epochs=7).epochs == 7
+    assert recipe(model="timm:resnet10t").norm_stats == "keep"
+    assert recipe(model="ultralight").head_first == "none", "it has no weights"
+    assert recipe(model="mobilenet_v2", pretrained=False).norm_stats == "learn"
+    assert recipe("plain", model="mobilenet_v2").head_first == "none"

@@ -44,9 +44,7 @@ Pretrained = Annotated[
     typer.Option("--pretrained/--from-scratch", help="Start from published weights, or from none."),
 ]
 Weights = Annotated[str | None, typer.Option(help="A file of weights to start from.")]
-Preset = Annotated[
-    str | None, typer.Option("--recipe", help="A preset: plain, quick, frugal, thorough, …; options override it.")
-]
+Preset = Annotated[str | None, typer.Option("--recipe", help="A preset: plain, quick, frugal, …; options override it.")]
 Seed = Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")]
 Instance = Annotated[str | None, typer.Option(help="Price by machine type, such as ml.c5.9xlarge.")]
 UsdPerHour = Annotated[float | None, typer.Option(help="Price of this machine per hour.")]

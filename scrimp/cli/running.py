@@ -224,13 +224,18 @@ def train(
     out: Out = None,
     json_: Json = False,
 ) -> None:
-    """Train one model by one recipe and measure it."""
+    """Train one model by one recipe and measure it.
+
+    Without --recipe and --plan, a model that starts from weights is trained by the recipe frugal.
+    """
     from scrimp.cost import hourly_rate, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
     given = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr and value_of(lr), "augment": augment}
     given |= {"freeze": freeze, "pretrained": pretrained, "weights": weights, "seed": seed}
-    whole = one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
+    whole = one_plan(
+        plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given, frugal=True
+    )
     warm_up_sensor()
     from scrimp.sweeping import run_plan_together
 

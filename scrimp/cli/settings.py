@@ -47,8 +47,12 @@ def one_plan(
     images: dict[str, Any],
     image_px: int | None,
     settings: dict[str, Any],
+    frugal: bool = False,
 ) -> Plan:
-    """The plan of a single run, from a file, a preset and the options that were given."""
+    """The plan of a single run, from a file, a preset and the options that were given.
+
+    frugal: without a file and a preset, a model that starts from weights is trained by that one.
+    """
     tables, axes = tables_of(plan, set_, preset)
     if axes:
         raise SettingError(f"'{plan}' varies {', '.join(axes)}: that is for 'scrimp sweep'.")
@@ -56,9 +60,23 @@ def one_plan(
     lay_over(tables, "preparation", image_px=image_px)
     lay_over(tables, "recipe", **settings)
     source_is_given(tables)
+    if frugal and plan is None and preset is None:
+        _frugal_where_it_can_be(tables)
     from scrimp.plan import Plan
 
     return Plan(**tables)
+
+
+def _frugal_where_it_can_be(tables: dict[str, Any]) -> None:
+    """Puts that preset below what was asked for, if the model starts from weights."""
+    from scrimp.models import MODELS
+    from scrimp.training.recipes import settings_of
+
+    recipe = tables.get("recipe", {})
+    card = MODELS.get(recipe.get("model", ""))
+    has_weights = card.weights is not None if card else str(recipe.get("model")).startswith("timm:")
+    if recipe.get("weights") is not None or (has_weights and recipe.get("pretrained", True)):
+        tables["recipe"] = {**settings_of("frugal"), **recipe}
 
 
 def value_of(text: str) -> Any:
