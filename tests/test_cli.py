@@ -446,7 +446,7 @@ def test_seeds_are_put_together(run: Command, photos: Path) -> None:
 
 
 def test_fit(run: Command, here: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_process_start", time.perf_counter)  # this process is older than the budget
+    monkeypatch.setattr(cli.running, "process_start", time.perf_counter)  # this process is older than the budget
     started = time.perf_counter()
     tiny = ("--model", "ultralight", "--from-scratch", "--image-size", "16")
     answer = run("fit", photos, "--budget", "15s", *tiny, "--usd-per-hour", "1", "--out", "out", "--json")

@@ -307,8 +307,8 @@ def fields_tried() -> set[str]:
 
 
 def test_the_studies_leave_no_technique_out() -> None:
-    not_techniques = {"model", "pretrained", "weights", "epochs", "max_seconds", "seed", "momentum"}
-    of_another = {"min_delta", "ema_decay", "teacher_weight"}
+    not_techniques = {"model", "pretrained", "weights", "epochs", "max_seconds", "seed", "momentum", "width", "depth"}
+    of_another = {"min_delta", "ema_decay", "teacher_weight", "batch_norm"}
     not_tried = {"teacher", "drop_path"}  # one wants a run to learn from, the other a network with residuals
     assert set(Recipe.model_fields) - fields_tried() == not_techniques | of_another | not_tried
 
@@ -362,7 +362,9 @@ def test_a_study_from_the_command_to_the_report(
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs share this process, which is what costs the seconds."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweeping, "_run_apart", sweeping._train_and_measure)
+    monkeypatch.setattr(
+        sweeping, "_run_apart", lambda plan, out, price: sweeping.run_plan(plan, out, usd_per_hour=price)
+    )
 
 
 def called(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:

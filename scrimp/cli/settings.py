@@ -88,21 +88,25 @@ def value_of(text: str) -> Any:
 
 
 def lay_over(tables: dict[str, Any], table: str, **options: Any) -> None:
+    """Puts the options that were given into a table, over what stands there."""
     given = {name: value for name, value in options.items() if value is not None}
     if given:
         tables[table] = {**tables.get(table, {}), **given}
 
 
 def source_is_given(tables: dict[str, Any]) -> None:
+    """Refuses tables that name no images."""
     if "source" not in tables.get("images", {}):
         raise SettingError("No images are named: give a folder, a manifest or a data set, or a plan with [images].")
 
 
 def runtime_of(onnx: bool, int8: bool) -> Runtime:
+    """What runs the model."""
     return "onnx-int8" if int8 else "onnx" if onnx else "torch"
 
 
 def default_out(source: str) -> Path:
+    """A folder for results, named for the images."""
     return Path("runs") / (Path(source.rstrip("/\\")).stem or "images")
 
 

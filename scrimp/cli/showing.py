@@ -27,6 +27,7 @@ _WIDE = 104  # columns that the whole table of a comparison needs
 
 
 def conclude(chosen: Chosen, folder: Path, json_: bool, found: Sequence[Effect] = ()) -> None:
+    """Links the winner, writes the report and says how it went."""
     from scrimp.report import write_report
     from scrimp.store import write_whole
     from scrimp.sweeping import keep_best
@@ -54,6 +55,7 @@ def seen(answer: Prediction) -> tuple[str, str]:
 
 
 def print_effects(found: Sequence[Effect]) -> None:
+    """What techniques bought, as a table."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -69,6 +71,7 @@ def print_effects(found: Sequence[Effect]) -> None:
 
 
 def print_chosen(chosen: Chosen, report: Path | None, json_: bool, found: Sequence[Effect] = ()) -> None:
+    """A comparison: JSON, or a table and the verdict."""
     from scrimp.tradeoff import summary
 
     facts = summary(chosen) | {"report": str(report) if report else None}
@@ -113,6 +116,7 @@ def print_chosen(chosen: Chosen, report: Path | None, json_: bool, found: Sequen
 
 
 def print_run(run: Run) -> None:
+    """One run's figures."""
     from rich.table import Table
 
     table = Table(show_header=False)
@@ -135,6 +139,7 @@ def print_run(run: Run) -> None:
 
 
 def print_inspection(found: Inspection, page: Path) -> None:
+    """What was found in images."""
     from rich.table import Table
 
     table = Table("split", "images", "MB")
@@ -163,6 +168,7 @@ def print_inspection(found: Inspection, page: Path) -> None:
 
 
 def print_explanation(found: Explanation, page: Path) -> None:
+    """Why a model is right or wrong, in short."""
     from rich.table import Table
 
     from scrimp.scores import MEASURES
@@ -210,6 +216,7 @@ def _scaled(told: Calibration) -> str:
 
 
 def print_export(made: Exported) -> None:
+    """A file beside the model it was made from."""
     from rich.table import Table
 
     from scrimp.scores import MEASURES
@@ -227,6 +234,7 @@ def print_export(made: Exported) -> None:
 
 
 def print_lr(found: LrFound, page: Path) -> None:
+    """The learning rate that was found."""
     show(found.note)
     cost = found.cost
     energy = f"{cost.wh:.3g} Wh by {cost.wh_source}" if cost.wh is not None else "energy not measured"
@@ -258,8 +266,10 @@ def _console() -> Console:
 
 
 def show(what: Any) -> None:
+    """A text or table on stdout."""
     _console().print(what, markup=False, soft_wrap=isinstance(what, str))
 
 
 def say(text: str) -> None:
+    """A line on stderr."""
     print(text, file=sys.stderr)

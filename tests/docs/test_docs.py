@@ -151,7 +151,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     scrimp.cost._starting_sensor.cache_clear()
     monkeypatch.setattr(scrimp.cost, "CodeCarbonSensor", CountingSensor)
-    monkeypatch.setattr(cli, "_process_start", time.perf_counter)
+    monkeypatch.setattr(cli.running, "process_start", time.perf_counter)
     yield
     scrimp.cost._starting_sensor.cache_clear()
     torch.set_num_threads(threads)
