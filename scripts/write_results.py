@@ -342,15 +342,18 @@ def explain() -> str:
     lines = [
         "Planted objects: on a ground of noise, a disc whose colour decides the class, and two of the same size that",
         "say nothing. Is the hottest point of the true class on the disc that decides, or within 7 % of the side",
-        f"of it? Part of {rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %; and the",
-        "same with random weights, whose maps should know nothing:",
+        f"of it? Part of {rows[0]['images']} test images, where chance would hit {100 * summary['area']:.0f} %;",
+        "in brackets without that tolerance. And the same with random weights, whose maps should know nothing:",
         "",
         "| model, learnt from scratch | grid | accuracy | Grad-CAM hits | occlusion hits | random weights hit |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        shares = (f"{100 * row[figure]:.0f} %" for figure in ("accuracy", "grad_cam", "occlusion", "random"))
-        lines.append(f"| `{row['model']}` | {row['grid']} x {row['grid']} | {' | '.join(shares)} |")
+        accuracy, cam, strict, occlusion, random = (
+            f"{100 * row[figure]:.0f} %" for figure in ("accuracy", "grad_cam", "strict", "occlusion", "random")
+        )
+        cells = (f"{row['grid']} x {row['grid']}", accuracy, f"{cam} ({strict})", occlusion, random)
+        lines.append(f"| `{row['model']}` | {' | '.join(cells)} |")
     lines += [
         "",
         "Pixel by pixel, the maps of the trained and of the random weights correlate by",

@@ -40,15 +40,16 @@ def test_the_hottest_point_lies_on_what_decides(benchmark, tmp_path):
 def test_a_hit_is_on_the_disc(benchmark):
     heat = np.zeros((96, 96), np.float32)
     assert not benchmark.hits(heat, (0, 0)), "no heat points nowhere"
-    heat[10 + 15, 20 + 15] = 1  # row, column
-    assert benchmark.hits(heat, (20, 10))
-    assert not benchmark.hits(heat, (10, 20)), "the corner is x, y"
-    heat[10 + 15, 20 + 35] = 2
-    assert benchmark.hits(heat, (20, 10)), "5.5 px beside it: within the tolerance of 6.4"
-    heat[10, 20] = 3
-    assert benchmark.hits(heat, (20, 10)), "the corner of the box, as near"
-    heat[8, 20] = 4
-    assert not benchmark.hits(heat, (20, 10))
+    heat[10 + 15, 60 + 15] = 1  # row, column
+    assert benchmark.hits(heat, (60, 10))
+    assert not benchmark.hits(heat, (10, 60)), "the corner is x, y"
+    heat[10 + 15, 60 - 6] = 2
+    assert benchmark.hits(heat, (60, 10)), "5.5 px beside it: within the tolerance of 6.4"
+    assert not benchmark.hits(heat, (60, 10), tolerance=5)
+    heat[10, 60] = 3
+    assert benchmark.hits(heat, (60, 10)), "the corner of the box, as near"
+    heat[8, 60] = 4
+    assert not benchmark.hits(heat, (60, 10))
 
 
 def test_discs_do_not_touch(benchmark):
@@ -63,12 +64,37 @@ def test_discs_do_not_touch(benchmark):
 
 def test_the_worst_model_of_the_table_decides(benchmark):
     rows = [
-        {"model": "a", "grad_cam": 0.9, "occlusion": 1.0, "random": 0.1, "correlation": 0.0, "accuracy": 1.0},
-        {"model": "b", "grad_cam": 1.0, "occlusion": 0.8, "random": 0.3, "correlation": 0.2, "accuracy": 0.95},
-        {"model": benchmark.VIT, "grad_cam": 0.5, "occlusion": 0.5, "random": 0.4, "correlation": 0.1, "accuracy": 0.9},
+        {
+            "model": "a",
+            "grad_cam": 0.9,
+            "strict": 0.7,
+            "occlusion": 1.0,
+            "random": 0.1,
+            "correlation": 0.0,
+            "accuracy": 1.0,
+        },
+        {
+            "model": "b",
+            "grad_cam": 1.0,
+            "strict": 0.6,
+            "occlusion": 0.8,
+            "random": 0.3,
+            "correlation": 0.2,
+            "accuracy": 0.95,
+        },
+        {
+            "model": benchmark.VIT,
+            "grad_cam": 0.5,
+            "strict": 0.4,
+            "occlusion": 0.5,
+            "random": 0.4,
+            "correlation": 0.1,
+            "accuracy": 0.9,
+        },
     ]
     assert benchmark.summarise(rows) == {
         "pointing_game": 0.9,
+        "pointing_game_strict": 0.6,
         "pointing_game_occlusion": 0.8,
         "accuracy": 0.95,
         "pointing_game_vit": 0.5,
