@@ -175,13 +175,13 @@ def test_what_lags_behind_is_stopped_at_the_first_rung(images, tmp_path, monkeyp
 
     monkeypatch.setattr(sweeping, "train", fake)
     tune(images, BASE.but(epochs=3), preparation=SMALL, trials=6, search=["lr"], out=tmp_path)
-    assert [row["state"] for row in table(tmp_path / "trials.csv")] == [
-        "complete",  # alone
-        "pruned",  # 0.4 of 0.5, 0.4
-        "complete",  # 0.9, the best of three
-        "pruned",  # 0.6: second of four, and a third of four is one
-        "pruned",
-        "complete",
+    assert [(row["state"], row["steps"]) for row in table(tmp_path / "trials.csv")] == [
+        ("complete", "3"),  # alone
+        ("pruned", "1"),  # 0.4 of 0.5, 0.4
+        ("complete", "3"),  # 0.9, the best of three
+        ("pruned", "1"),  # 0.6: second of four, and a third of four is one
+        ("pruned", "1"),
+        ("complete", "3"),
     ]
 
 
