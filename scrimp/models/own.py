@@ -81,12 +81,11 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, gr
 
 
 def _without_batch_norm(layers: nn.Module) -> None:
-    """Puts a convolution with biases for each convolution and its norm, drawn anew for activations that are ReLUs."""
+    """Puts a convolution with biases in place of each convolution and its norm."""
     for block in [module for module in layers.modules() if isinstance(module, nn.Sequential)]:
         for index in range(len(block) - 1, 0, -1):
             before = block[index - 1]
             if isinstance(block[index], nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
-                nn.init.kaiming_normal_(before.weight, nonlinearity="relu")  # nothing else keeps the scale
                 before.bias = nn.Parameter(before.weight.new_zeros(before.out_channels))
                 del block[index]
 
