@@ -300,14 +300,18 @@ def _drop_the_hopeless(game: Game) -> None:
 
 
 def _drop_the_slow(game: Game) -> None:
-    """Keeps the candidates that can see every image within their share of the first round, slowest out first."""
-    game.entrants.sort(key=game.least_s)
-    while len(game.entrants) > 1 and game.least_s(game.entrants[-1]) > _first_share(game):
-        slow = game.entrants[-1]
-        least = game.least_s(slow)
-        game.drop(slow, "promote", f"{least:.0f} s to see every image once is more than its share.", least_s=least)
+    """Keeps as many as can see every image within their share of the first round.
+
+    Those that have a head to show go in the order of val, worst first; of others nothing is known but their speed.
+    """
+    game.entrants.sort(key=lambda entrant: (-entrant.val, game.least_s(entrant)))
+    while len(game.entrants) > 1 and max(map(game.least_s, game.entrants)) > _first_share(game):
+        last = game.entrants[-1]
+        least = max(map(game.least_s, game.entrants))
+        why = f"{least:.0f} s to see every image once is more than a share, with {len(game.entrants)} candidates."
+        game.drop(last, "promote", why, least_s=least, share_s=_first_share(game))
     fastest, available = game.entrants[0], game.left_to_train()
-    if game.least_s(fastest) > available and not game.tried():
+    if game.least_s(fastest) > available and not fastest.points:
         enough = math.ceil(game.bench.spent() + game.bench.left() + game.least_s(fastest) - available)
         raise BudgetError(
             f"The budget is too small: the fastest candidate, {fastest.name}, takes {game.least_s(fastest):.1f} s to "

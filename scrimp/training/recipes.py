@@ -61,12 +61,12 @@ def thorough(model: str, **changes: Any) -> Recipe:
 
 
 def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
-    """Small images and nothing pretrained: Muon, smoothed labels, images that grow, mirror images asked as well."""
+    """Small images and nothing pretrained: Muon, smoothed labels, mirror images asked as well."""
     return _made(
         changes,
         model=model,
         pretrained=False,
-        epochs=18,
+        epochs=14,
         batch_size=512,
         optimiser="muon",
         lr=0.02,
@@ -74,7 +74,6 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         schedule="linear",
         warmup=0.05,
         label_smoothing=0.2,
-        px_start=0.75,
         flip_test=True,
     )
 
