@@ -188,8 +188,8 @@ def summary_of(rows: list[Row]) -> Row:
     for group in dict.fromkeys((row["data"], row["minutes"], row["contender"]) for row in rows):
         found = [r["test_accuracy"] for r in rows if (r["data"], r["minutes"], r["contender"]) == group]
         known = [value for value in found if value is not None]
-        spread = {"mean": mean(known), "sd": stdev(known) if len(known) > 1 else None, "n": len(known)}
-        summary["accuracy.{}.{:g}.{}".format(*group)] = spread if known else None
+        spread = known and {"mean": mean(known), "sd": stdev(known) if len(known) > 1 else None, "n": len(known)}
+        summary["accuracy.{}.{:g}.{}".format(*group)] = spread or None
     fits = [row for row in rows if row["contender"] == "fit"]
     kept = [row["seconds"] <= max(1.03 * row["minutes"] * 60, row["minutes"] * 60 + 1.5) for row in fits]
     summary |= {"budget_kept": sum(kept), "budget_kept_of": len(kept)}

@@ -259,6 +259,27 @@ def test_hostile_uploads_are_refused_one_by_one_and_it_goes_on(client: TestClien
     assert client.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]["label"] == "red"
 
 
+def test_a_thousand_damaged_uploads_are_each_answered(client: TestClient, photo: bytes) -> None:
+    """Cut off anywhere: refused. With some bytes written over: refused, or seen if it is still an image."""
+    dice = np.random.default_rng(1)
+    picture = noise(60, 40)
+    whole = [encoded(picture, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")]
+    wrong = []
+    for number in range(1000):
+        content = bytearray(whole[number % len(whole)])
+        if number < 500:
+            del content[int(len(content) * dice.uniform(0.0, 0.9)) :]
+        else:
+            for place in dice.integers(0, len(content), 8):
+                content[place] = dice.integers(0, 256)
+        answer = client.post("/predict", content=bytes(content), headers=JPEG)
+        status = answer.status_code if answer.status_code == 200 else refusal(answer)[0]
+        if not (400 <= status < 500 or (status == 200 and number >= 500)):
+            wrong.append((number, status))
+    assert not wrong
+    assert client.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]["label"] == "red"
+
+
 def test_hostile_forms_are_refused_and_it_goes_on(client: TestClient, photo: bytes) -> None:
     line, kind = b"--x\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
     forms = {
