@@ -187,6 +187,15 @@ def test_heads_decide_who_is_trained_at_all():
     assert out.evidence["best"] == 0.90
 
 
+def test_what_has_no_weights_is_not_judged_by_a_head():
+    stage = Stage(80.0, {"mobilenet_v2": rising(0.9, 1), "simple_cnn": rising(0.99, 2)}, heads={"mobilenet_v2": 0.9})
+    game = Game(bench=stage, budget=Budget(seconds=80))
+    both = [Candidate(model=m, px=32, pretrained=m == "mobilenet_v2") for m in stage.curves]
+    play(game, both, [32])
+    assert [name for what, name in stage.calls if what == "solve"] == ["mobilenet_v2 @ 32 px"]
+    assert game.tried()[0].name == "simple_cnn @ 32 px"
+
+
 def test_only_the_better_half_is_looked_at_in_other_sizes():
     heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.88, "mobilenet_v2 @ 64 px": 0.93}
     stage = Stage(90.0, {m: rising(0.95, 1) for m in ("mobilenet_v2", "squeezenet1_0")}, heads=heads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from scrimp.images.kinds import Task
+from scrimp.models import MODELS
 from scrimp.training import Recipe
 
 SMALL_PX = 64
@@ -24,6 +25,11 @@ PHOTO_SIZES = (160, 224, 128)
 """Sides in pixels; every model is looked at in the first, the best of them in the others too."""
 
 _ENDLESS = 100_000  # epochs: the clock ends the training
+
+
+def has_weights(model: str) -> bool:
+    """Whether there are any to start from; a model of timm's is taken to have some."""
+    return MODELS[model].weights is not None if model in MODELS else True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,11 +163,10 @@ def play(game: Game, candidates: Sequence[Candidate], sizes: Sequence[int]) -> N
     Raises `BudgetError` when none could see every image once, what the last one raised when none could be started.
     """
     _weigh(game, candidates)
-    pretrained = any(entrant.candidate.pretrained for entrant in game.entrants)
+    pretrained = [entrant for entrant in game.entrants if entrant.candidate.pretrained]
+    _enter_at(game, [entrant for entrant in game.entrants if not entrant.candidate.pretrained], sizes[1:])
     if pretrained:
-        _rank(game, sizes)
-    else:
-        _enter_at(game, game.entrants, sizes[1:])
+        _rank(game, pretrained, sizes)
     _drop_the_slow(game)
     _promote(game)
 
@@ -247,17 +246,17 @@ def _enter_at(game: Game, entrants: Iterable[Entrant], sizes: Sequence[int]) -> 
 # ---------------------------------------------------------------- rank
 
 
-def _rank(game: Game, sizes: Sequence[int]) -> None:
+def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> None:
     """Solves the heads, the cheapest first, then those of the better half at other sizes; drops the hopeless."""
     until = game.bench.spent() + game.left_to_train() * _RANKING_SHARE
-    _solve_all(game, sorted(game.entrants, key=lambda entrant: entrant.weighed.eval_s), until)
-    if game.entrants and len(sizes) > 1:
-        ranked = sorted(game.entrants, key=lambda entrant: -entrant.val)
-        others = _enter_at(game, ranked[: math.ceil(len(ranked) / 2)], sizes[1:])
-        _solve_all(game, others, until)
+    _solve_all(game, sorted(pretrained, key=lambda entrant: entrant.weighed.eval_s), until)
+    ranked = sorted((e for e in pretrained if e in game.entrants), key=lambda entrant: -entrant.val)
+    if ranked and len(sizes) > 1:
+        _solve_all(game, _enter_at(game, ranked[: math.ceil(len(ranked) / 2)], sizes[1:]), until)
     if not game.entrants:
         raise TrainingError("No head could be solved. " + " ".join(one.why for one in game.decisions))
-    _drop_the_hopeless(game)
+    if ranked:
+        _drop_the_hopeless(game)
 
 
 def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
@@ -284,7 +283,8 @@ def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
 
 def _drop_the_hopeless(game: Game) -> None:
     """Those that stay behind the best head even where training puts half of their errors right, and all but a few."""
-    ranked = sorted(game.entrants, key=lambda entrant: (-entrant.val, entrant.weighed.train_s))
+    solved = [entrant for entrant in game.entrants if entrant.points]
+    ranked = sorted(solved, key=lambda entrant: (-entrant.val, entrant.weighed.train_s))
     best = ranked[0]
     for place, entrant in enumerate(ranked):
         hoped = 1 - _HALF * (1 - entrant.val) + math.hypot(entrant.noise, best.noise)

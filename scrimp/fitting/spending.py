@@ -10,7 +10,7 @@ from pathlib import Path
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import SettingError, TrainingError, WeightsError
 from scrimp.fitting.budget import Budget, Purse
-from scrimp.fitting.candidates import FROM_SCRATCH, PHOTO_SIZES, PRETRAINED, SMALL_PX, Candidate
+from scrimp.fitting.candidates import FROM_SCRATCH, PHOTO_SIZES, PRETRAINED, SMALL_PX, Candidate, has_weights
 from scrimp.fitting.curves import expected
 from scrimp.fitting.deciding import SHOWN, Entrant, Game, play
 from scrimp.fitting.working import Workbench, native_px, seconds_to_score, what_can_be_decoded, within_labels
@@ -93,7 +93,7 @@ def _play(game: Game, bench: Workbench, models: list[str], image_sizes: list[int
         # Weights that lie here go first, so that a hub that does not answer costs nothing but its own models.
         names = sorted(models or PRETRAINED, key=lambda name: not weights_at_hand(name))
         try:
-            play(game, [Candidate(model=name, px=sizes[0], pretrained=True) for name in names], sizes)
+            play(game, [Candidate(model=name, px=sizes[0], pretrained=has_weights(name)) for name in names], sizes)
             return
         except WeightsError:
             if models:
@@ -152,7 +152,7 @@ def _tell_of_more(game: Game, bench: Workbench, winner: Entrant) -> None:
     if gain < winner.noise:
         told = f"no more than val can tell ({gain:+.3f}, with a standard error of {winner.noise:.3f})"
     else:
-        told = f"{gain:+.3f} of {bench.measure.title}"
+        told = f"{gain:+.3f} of {bench.measure.word}"
     why = f"Twice the budget would likely buy {told}, by the curve of {winner.name}."
     game.decide("finish", "next", why, winner, expected_gain=gain, noise=winner.noise)
 
