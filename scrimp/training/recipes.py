@@ -61,7 +61,7 @@ def thorough(model: str, **changes: Any) -> Recipe:
 
 
 def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
-    """Small images and nothing pretrained: Muon, smoothed labels, mirror images asked as well."""
+    """Small images and nothing pretrained: Muon, smoothed labels, images that grow, mirror images asked as well."""
     return _made(
         changes,
         model=model,
@@ -74,6 +74,7 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         schedule="linear",
         warmup=0.05,
         label_smoothing=0.2,
+        px_start=0.75,
         flip_test=True,
     )
 
