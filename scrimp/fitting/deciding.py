@@ -398,7 +398,8 @@ def _halve(game: Game, number: int, share: float) -> None:
     keep = math.ceil(len(ranked) / 2)
     said = game.bench.measure.phrase
     figures = ", ".join(f"{entrant.name} {said(ahead[id(entrant)])}" for entrant in ranked)
-    why = f"Round {number}, {share:.0f} s each; expected at the end of the budget: {figures}. The first {keep} go on."
+    stay = f"{keep} of {len(ranked)} go on"
+    why = f"Round {number}, {share:.0f} s each; expected at the end of the budget: {figures}. {stay}."
     game.decide("promote", "round", why, seconds=share)
     for place, entrant in enumerate(ranked[keep:], start=keep + 1):
         evidence = {"val": entrant.val, "expected": ahead[id(entrant)], "seconds": entrant.points[-1][0]}

@@ -80,7 +80,8 @@ def calibrate(model: Classifier, ready: Prepared) -> float | None:
     """Divides the head's scores by the one temperature that makes the truth on val likeliest, and returns it.
 
     What is predicted stays the same, how sure the model says it is becomes believable. None, and nothing is changed,
-    where a number is predicted. Cost: a forward pass per val image. Source: Guo et al., arXiv 1706.04599.
+    where a number is predicted, and where no mistake on val tells how sure is too sure.
+    Cost: a forward pass per val image. Source: Guo et al., arXiv 1706.04599.
     """
     rows, task = ready.images.rows("val"), ready.images.task
     if task == "regress":
@@ -90,7 +91,10 @@ def calibrate(model: Classifier, ready: Prepared) -> float | None:
     def loss_at(log_temperature: float) -> float:
         return loss_of(outputs / math.exp(log_temperature), labels, task).item()
 
-    temperature = math.exp(scipy.optimize.minimize_scalar(loss_at, bounds=(-_MOST_LOG, _MOST_LOG)).x)
+    found = scipy.optimize.minimize_scalar(loss_at, bounds=(-_MOST_LOG, _MOST_LOG)).x
+    if abs(found) > 0.95 * _MOST_LOG:
+        return None
+    temperature = math.exp(found)
     layer = model.head
     assert isinstance(layer, nn.Linear | nn.Conv2d)  # behind a ReLU as well, a scale is a scale
     layer.weight.div_(temperature)

@@ -180,3 +180,19 @@ def test_the_temperature_undoes_a_factor_and_changes_no_answer(factor):
     assert found == pytest.approx(factor, rel=0.25)
     after = predict(model, ready, rows)
     torch.testing.assert_close(after, scaled / found, rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_mistake_no_temperature_is_believed():
+    from scrimp.batches import prepare
+    from scrimp.images import find_images
+    from scrimp.models import build
+    from scrimp.training.evaluate import predict
+    from scrimp.training.heads import calibrate
+
+    ready = prepare(find_images("digits"), image_px=8)
+    model = build("simple_cnn", classes=10, image_px=8, pretrained=False, seed=1)
+    rows = ready.images.rows("val")
+    before = predict(model, ready, rows)
+    ready.images.labels[rows] = before.argmax(1).numpy()
+    assert calibrate(model, ready) is None
+    torch.testing.assert_close(predict(model, ready, rows), before)
