@@ -174,7 +174,8 @@ def run_together(devices: int, work: Callable[..., T], *arguments: Any) -> T:
     """Runs work(*arguments) in several processes of this machine that train together; what the first one returned.
 
     devices: how many; one GPU each where there are any. work: a function of a module, since it is sent by name.
-    Raises what the first of them to fail raised. Cost: a few seconds to start them.
+    Raises what one of them raised that failed: our own errors before what gloo says of a process that is gone.
+    Cost: a few seconds to start them.
     """
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus:
@@ -186,9 +187,11 @@ def run_together(devices: int, work: Callable[..., T], *arguments: Any) -> T:
         port = probe.getsockname()[1]
     with ProcessPoolExecutor(devices, mp_context=get_context("spawn")) as pool:
         members = [pool.submit(_member, rank, devices, port, work, arguments) for rank in range(devices)]
+        errors: list[BaseException] = []
         with suppress(KeyboardInterrupt):  # which reached them too: they end their run
-            for ended in as_completed(members):
-                ended.result()
+            errors += [error for ended in as_completed(members) if (error := ended.exception())]
+        if errors:
+            raise next((error for error in errors if isinstance(error, ScrimpError)), errors[0])
         return members[0].result()
 
 
