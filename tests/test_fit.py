@@ -250,6 +250,19 @@ def test_without_any_weights_the_reason_is_passed_on():
         played(Stage(100.0, {"vgg8": None}))
 
 
+def test_ctrl_c_keeps_what_the_stretch_had_learnt():
+    class Stopped(Stage):
+        def train(self, candidate, seconds):
+            return super().train(candidate, seconds)._replace(stopped=True)
+
+    stage = Stopped(100.0, {"vgg8": rising(0.9, 1)})
+    game = Game(bench=stage, budget=Budget(seconds=100))
+    with pytest.raises(KeyboardInterrupt):
+        play(game, [Candidate(model="vgg8", px=32, pretrained=False)], [32])
+    assert len(stage.calls) == 1
+    assert game.tried()[0].val > 0.8
+
+
 def test_the_slow_are_out_before_a_second_is_trained():
     stage = Stage(100.0, dict.fromkeys(("vgg8", "resnet152"), rising(0.5, 1)), rates={"resnet152": 1.0})
     game = played(stage)

@@ -43,10 +43,14 @@ class Weighed(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """What a stretch of work made of a candidate: the best it has been on val, the standard error of that."""
+    """What a stretch of work made of a candidate: the best it has been on val, the standard error of that.
+
+    stopped: whether Ctrl-C ended it.
+    """
 
     val: float
     noise: float
+    stopped: bool = False
 
 
 class Bench(Protocol):
@@ -388,6 +392,8 @@ def _go_on(game: Game, entrant: Entrant, seconds: float) -> None:
     entrant.learnt(max(took, 1e-3), tried)
     why = f"{entrant.name} trained for {took:.1f} s: {game.bench.measure.phrase(entrant.val)} on val."
     game.decide("promote", "trained", why, entrant, val=entrant.val, noise=tried.noise, took_s=took)
+    if tried.stopped:
+        raise KeyboardInterrupt
 
 
 def _halve(game: Game, number: int, share: float) -> None:

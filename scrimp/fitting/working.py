@@ -127,7 +127,7 @@ class Workbench:
         return self._tried(candidate)
 
     def train(self, candidate: Candidate, seconds: float) -> Tried:
-        """Goes on from its best weights; of another learning rate, from those of the usual one. Ctrl-C is passed on."""
+        """Goes on from its best weights; of another learning rate, from those of the usual one."""
         before = self.worked.get(candidate) or self.worked.get(replace(candidate, lr_times=1.0))
         ready = self.ready(candidate.px)
         recipe = recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
@@ -142,9 +142,7 @@ class Workbench:
         trained.model.load_state_dict(best)
         joined = trained if before is None else _joined(before.trained, trained, gained)
         self.worked[candidate] = Worked(trained=joined, best=best)
-        if trained.status == "interrupted":
-            raise KeyboardInterrupt
-        return self._tried(candidate)
+        return self._tried(candidate)._replace(stopped=trained.status == "interrupted")
 
     def _tried(self, candidate: Candidate) -> Tried:
         val = _top(self.worked[candidate].trained)
