@@ -216,12 +216,9 @@ def _weigh(game: Game, candidates: Sequence[Candidate]) -> None:
 
 
 def _check_ceilings(game: Game, entrant: Entrant) -> None:
-    limits = {"max_mb": entrant.weighed.mb, "max_ms": entrant.weighed.ms}
-    for limit, value in limits.items():
-        allowed = getattr(game.budget, limit)
+    weighed, budget = entrant.weighed, game.budget
+    for value, allowed, unit in ((weighed.mb, budget.max_mb, "MB"), (weighed.ms, budget.max_ms, "ms an image")):
         if allowed is not None and value > allowed:
-            unit = limit.removeprefix("max_")
-            unit = {"mb": "MB", "ms": "ms an image"}[unit]
             game.drop(entrant, "weigh", f"{value:.3g} {unit} is above the ceiling of {allowed:g}.", value=value)
             return
 

@@ -27,7 +27,7 @@ from scrimp.models import MODELS, build, size_mb, weights_at_hand
 from scrimp.scores import MEASURES, Measure, score, unscorable
 from scrimp.subset import select
 from scrimp.subset.selection import some_at_random
-from scrimp.training import Epoch, Trained, train
+from scrimp.training import Epoch, Recipe, Trained, train
 from scrimp.training.checkpoint import Weights
 from scrimp.training.weigh import weigh
 
@@ -111,17 +111,15 @@ class Workbench:
         except WeightsError:
             self.silent |= {hub} if hub else set()
             raise
-        recipe = recipe_for(candidate, len(images.rows("train")), seed=self.seed, task=images.task)
         # Tens of seconds hold a second for each; a small budget holds less.
-        weight = weigh(model, ready, recipe, at_most_s=min(1.0, self.left() / 100))
+        weight = weigh(model, ready, self._recipe(candidate), at_most_s=min(1.0, self.left() / 100))
         return Weighed(weight.train_s, weight.eval_s, size_mb(model), latency_ms(model, ready))
 
     def solve(self, candidate: Candidate) -> Tried:
         """On some of the training images where there are many."""
-        recipe = recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
         head_alone = {"epochs": 0, "head_first": "logistic", "freeze": "backbone", "average": "none", "px_start": 1.0}
         ready = some_of(self.ready(candidate.px), _HEAD_IMAGES, self.seed)
-        trained = train(ready, recipe.but(**head_alone), out=self._folder(candidate))
+        trained = train(ready, self._recipe(candidate).but(**head_alone), out=self._folder(candidate))
         trained = replace(trained, ready=self.ready(candidate.px))
         self.worked[candidate] = Worked(trained=trained, best=_weights(trained))
         return self._tried(candidate)
@@ -130,19 +128,21 @@ class Workbench:
         """Goes on from its best weights; of another learning rate, from those of the usual one."""
         before = self.worked.get(candidate) or self.worked.get(replace(candidate, lr_times=1.0))
         ready = self.ready(candidate.px)
-        recipe = recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
         model = None
         if before is not None:
             model = before.trained.model if candidate in self.worked else deepcopy(before.trained.model)
             model.load_state_dict(before.best)
-        recipe = recipe.but(max_seconds=max(seconds, 1e-3))
+        recipe = self._recipe(candidate).but(max_seconds=max(seconds, 1e-3))
         trained = train(ready, recipe, out=self._folder(candidate), model=model)
         gained = before is None or _top(trained) >= _top(before.trained)
-        best = _weights(trained) if gained or before is None else before.best
+        best = before.best if before and not gained else _weights(trained)
         trained.model.load_state_dict(best)
         joined = trained if before is None else _joined(before.trained, trained, gained)
         self.worked[candidate] = Worked(trained=joined, best=best)
         return self._tried(candidate)._replace(stopped=trained.status == "interrupted")
+
+    def _recipe(self, candidate: Candidate) -> Recipe:
+        return recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
 
     def _tried(self, candidate: Candidate) -> Tried:
         val = _top(self.worked[candidate].trained)
@@ -251,7 +251,7 @@ def within_labels(images: Images, most: int, seed: int) -> Images:
         return images
     val = max(1, round(most * counts["val"] / sum(counts.values())))
     least = len(images.classes) or 1
-    if most - val < least or val < 1:
+    if most - val < least:
         raise BudgetError(
             f"max_labels={most} leaves {most - val} images to learn from, fewer than one for each of {least} classes."
         )
