@@ -11,11 +11,13 @@ ARG TORCH=cpu
 ARG WITH="app onnx s3"
 ARG EXTRA=""
 ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
-RUN pip install --no-cache-dir uv
+RUN pip install --no-cache-dir "uv==0.13.*"
 WORKDIR /src
 # What rarely changes comes first: the packages, at the versions that were tested.
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN uv export --quiet --locked --no-dev --no-emit-project --no-hashes --all-extras --no-extra ffcv --output-file versions.txt
+# WITH and EXTRA are lists of words, and are meant to be split into them.
+# hadolint ignore=SC2046,SC2086
 RUN uv venv /opt/scrimp \
     && uv pip install --no-cache --python /opt/scrimp/bin/python --torch-backend "$TORCH" --constraint versions.txt \
         --requirements pyproject.toml $(printf -- "--extra %s " $WITH) $EXTRA
@@ -30,7 +32,8 @@ ENV PATH=/opt/scrimp/bin:$PATH \
     TORCH_HOME=/cache/torch \
     PYTHONUNBUFFERED=1 \
     GRADIO_ANALYTICS_ENABLED=False
-USER scrimp
+# By number, so that a cluster can see that it is not root.
+USER 10001
 WORKDIR /work
 EXPOSE 7860
 HEALTHCHECK --interval=15s --timeout=3s --start-period=60s --retries=3 \

@@ -389,6 +389,28 @@ def serving() -> str:
     return "\n".join([*lines, "", f"{setting}; {where(found)}. Raw figures:", source])
 
 
+def exporting() -> str:
+    """What each format brought, model by model: medians over the rounds."""
+    found = results("export")
+    lines = [
+        "| model | file | MB | ms/image | times PyTorch | images/s | test accuracy | points lost | agreement |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    kinds = dict.fromkeys((row["model"], row["format"]) for row in found["rows"])
+    for model, format in kinds:
+        rows = [row for row in found["rows"] if (row["model"], row["format"]) == (model, format)]
+        tried = [row["exported"] for row in rows]
+        ms, speed = (median(one[key] for one in tried) for key in ("ms_per_image", "images_per_second"))
+        faster = median(row["pytorch"]["ms_per_image"] / row["exported"]["ms_per_image"] for row in rows)
+        lost = median(row["lost_points"] for row in rows)
+        lines.append(
+            f"| {model} | {format} | {tried[0]['mb']:.1f} | {ms:.2f} | {faster:.1f} | {speed:,.0f} | "
+            f"{tried[0]['merit']:.1%} | {lost:.2f} | {tried[0]['agreement']:.1%} |"
+        )
+    source = "[export.json](../benchmarks/results/export.json)."
+    return "\n".join([*lines, "", f"{where(found)}. Raw figures:", source])
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",
@@ -430,6 +452,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "docs" / "remote.md": (remote,),
     ROOT / "docs" / "select.md": (selecting, diversity),
     ROOT / "docs" / "prepare.md": (resizing, loading),
+    ROOT / "docs" / "export.md": (exporting,),
     ROOT / "docs" / "scale.md": (serving,),
 }
 """The pages that quote figures, and what writes them, from top to bottom."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -69,7 +71,7 @@ def test_what_is_copied_is_there_and_not_ignored(steps: list[tuple[str, str]]) -
 
 def test_it_does_not_run_as_root_and_serves(steps: list[tuple[str, str]]) -> None:
     names = [name for name, _ in steps]
-    assert last(steps, "USER") == "scrimp"
+    assert last(steps, "USER") == "10001"  # a number, so that a cluster can see that it is not root
     assert "RUN" not in names[names.index("USER") :], "nothing needs rights after it has given them up"
     check_command(json.loads(last(steps, "CMD")))
     port = typer.main.get_command(cli.app).commands["serve"].make_context("serve", ["x"]).params["port"]  # type: ignore[attr-defined]
@@ -77,6 +79,17 @@ def test_it_does_not_run_as_root_and_serves(steps: list[tuple[str, str]]) -> Non
     assert f"127.0.0.1:{port}/healthz" in last(steps, "HEALTHCHECK")
     code = json.loads(last(steps, "HEALTHCHECK").partition("CMD ")[2])[2]
     compile(code, "healthcheck", "exec")
+
+
+@pytest.mark.parametrize(
+    "check",
+    [["hadolint", "Dockerfile"], ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"]],
+    ids=lambda check: check[-1],
+)
+def test_the_checkers_of_others_find_no_fault(check: list[str]) -> None:
+    program = Path(sys.executable).with_name(check[0])
+    found = subprocess.run([program, *check[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_its_build_arguments_are_used_and_its_extras_exist(steps: list[tuple[str, str]]) -> None:

@@ -59,6 +59,16 @@ def test_the_best_epoch_on_val_is_the_one_that_is_kept(ready, tmp_path):
     assert (accuracy, loss) == (best.val_score, pytest.approx(best.val_loss, rel=1e-5))
 
 
+def test_a_recipe_may_keep_the_last_epoch_whatever_val_says(ready, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_merit", lambda epoch: -epoch.epoch)  # each epoch worse than the one before
+    assert train(ready, QUICK.but(epochs=3), out=tmp_path / "best").best_epoch == 1
+    kept = train(ready, QUICK.but(epochs=3, keep="last"), out=tmp_path / "last")
+    assert kept.best_epoch == 3
+    rows = ready.images.rows("val")
+    outputs, labels = predict(kept.model, ready, rows), torch.from_numpy(ready.images.labels[rows])
+    assert loss_and_merit(outputs, labels, "classify")[0] == pytest.approx(kept.history[-1].val_loss, rel=1e-5)
+
+
 def test_a_better_score_counts_for_more_than_a_lower_loss():
     def epoch(score, loss):
         return Epoch(epoch=1, train_loss=1, train_score=None, val_loss=loss, val_score=score, seconds=1, lr=0.1)

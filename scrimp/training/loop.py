@@ -49,7 +49,7 @@ _TO_REESTIMATE = 1024  # images that batch norm's statistics are estimated from
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A model with the weights of the epoch that was best on val by the task's measure, and how it got there.
+    """A model with the weights of the epoch that the recipe keeps, and how it got there.
 
     status and reason: how training ended. notes: fallbacks and choices worth telling. cost: of training alone.
     folder: where weights and history lie. Peaks in MB (1e6 bytes); None where the system does not tell.
@@ -78,7 +78,7 @@ def train(
     dynamics: Dynamics | None = None,
     stop: Callable[[Sequence[Epoch]], str] | None = None,
 ) -> Trained:
-    """Trains a model by a recipe and keeps the weights of the epoch that was best on val.
+    """Trains a model by a recipe and keeps the weights of the epoch that was best on val, or last if it says so.
 
     out: folder for model.safetensors, model.json, history.csv and, until the end, checkpoint.pt; by default one
     below `runs/`. A run that was killed goes on from its last whole epoch when called again in the same way, unless
@@ -266,7 +266,7 @@ def _backward(stage: Stage, pixels: Tensor, targets: Tensor, importance: Tensor)
 
 
 def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
-    """Adds an epoch to the history and remembers the weights if no epoch before was as good on val."""
+    """Adds an epoch to the history and remembers the weights if they are those to keep so far."""
     images, model = stage.ready.images, stage.model
     rows = images.rows("val")
     set_mode(stage.optimiser, learning=False)
@@ -296,7 +296,7 @@ def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
     )
     best = max(done.history, key=_merit, default=None)
     done.history.append(record)
-    if best is None or _merit(record) > _merit(best):
+    if best is None or stage.recipe.keep == "last" or _merit(record) > _merit(best):
         done.best, done.best_epoch = _copy(model) if kept_differ else done.model, epoch
     if kept_differ:
         model.load_state_dict(done.model)

@@ -96,6 +96,8 @@ class Recipe(Settings):
     """Chance that an image of less than average loss is left out of an epoch (InfoBatch); the others count more."""
 
     # Which weights are kept
+    keep: Literal["best", "last"] = "best"
+    """"best" on val of all epochs; or the "last", which is better where val is too small to choose by."""
     average: Literal["none", "ema", "swa"] = "none"
     """Validates and keeps an average of the weights: exponential, or the plain mean of the last quarter of the run."""
     ema_decay: float = Field(default=0.99, gt=0, lt=1)
