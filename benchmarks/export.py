@@ -1,6 +1,6 @@
 """What does each export format bring on this machine's CPU, and what does it cost in accuracy?
 
-Light models of the table, from published weights, trained for a few epochs on the images that are named, then
+Light models of the table, from published weights, trained by the recipe `frugal` on the images that are named, then
 exported to every format and tried as `scrimp export` does, in fresh processes by their own runtimes, several times by
 turns: speeds are medians over the rounds. Accuracy is on the test split.
 
@@ -22,13 +22,14 @@ from record import record
 
 import scrimp
 from scrimp.serving.exporting import Exported, Format
+from scrimp.training.recipes import frugal
 
 
 def trained(source: str, model: str, epochs: int, px: int, per_class: int | None, folder: Path) -> None:
     """A run folder."""
     images = scrimp.find_images(source, per_class=per_class)
     ready = scrimp.prepare(images, image_px=px)
-    scrimp.measure(scrimp.train(ready, scrimp.Recipe(model=model, epochs=epochs), out=folder))
+    scrimp.measure(scrimp.train(ready, frugal(model, epochs=epochs), out=folder))
 
 
 def main() -> None:

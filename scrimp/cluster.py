@@ -32,12 +32,15 @@ class Place(NamedTuple):
     told: str
 
 
-Work = Callable[..., None]
-"""work(*arguments, folder=…, stop=…, place=…): does a run in a folder of the node, `stop` as for `train`."""
+Work = Callable[..., Any]
+"""work(*arguments, folder=…, stop=…, place=…): does a run in a folder of the node, `stop` as for `train`; what it
+returns comes home with the files of the folder."""
 
 
 class Cluster:
-    """A cluster that is connected. slots: runs that it takes at a time. lock: for what its runs share at home."""
+    """A cluster that is connected. nodes: how many can compute. slots: runs that it takes at a time. lock: for what its
+    runs share at home.
+    """
 
     def __init__(self, runs: int) -> None:
         import ray
@@ -47,6 +50,7 @@ class Cluster:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         if not nodes:
             raise SettingError("The cluster has no node with a processor to run on.")
+        self.nodes = len(nodes)
         gpus = int(sum(node.get("GPU", 0) for node in nodes))
         cpus = [int(node["CPU"]) for node in nodes]
         self._cpus = 1 if gpus else max(1, min([*cpus, sum(cpus) // runs]))
@@ -72,8 +76,8 @@ class Cluster:
         folder: Path,
         *,
         stop: Callable[[Sequence[Epoch]], str] | None = None,
-    ) -> None:
-        """Has work done on some node, as if it were in this folder, where its files then lie.
+    ) -> Any:
+        """Has work done on some node, as if it were in this folder, where its files then lie; returns what it returned.
 
         It goes on from the checkpoint that lies there. When its node dies it is started again on another, from the
         last checkpoint that came home. Raises `ScrimpError` with the reason for which the work failed.
@@ -87,7 +91,7 @@ class Cluster:
             job = remote.remote(self._mailbox, key, start, checkpoint, work, *arguments)
             try:
                 self._wait(job, key, folder, stop)
-                failure, files = self._ray.get(job)
+                failure, files, returned = self._ray.get(job)
             except errors.RayTaskError as error:
                 raise (error.cause or error) from None  # our bug: let it be seen
             except errors.RayError:
@@ -97,7 +101,7 @@ class Cluster:
             for name, content in files.items():
                 write_whole(folder / name, content)
             kept.unlink(missing_ok=True)
-            return
+            return returned
         raise StorageError(f"{_STARTS} nodes died under it, one after the other.")
 
     def stop(self) -> None:
@@ -173,8 +177,8 @@ class _Mailbox:
 
 def _on_node(
     mailbox: Any, key: str, start: int, checkpoint: bytes | None, work: Work, *arguments: Any
-) -> tuple[str, dict[str, bytes]]:
-    """Does the work in a folder of its own; why it failed, or the files that it left."""
+) -> tuple[str, dict[str, bytes], Any]:
+    """Does the work in a folder of its own; why it failed, or the files that it left and what it returned."""
     import ray
     import torch
 
@@ -197,10 +201,10 @@ def _on_node(
         return answer
 
     try:
-        work(*arguments, folder=folder, stop=stop, place=place)
-        return "", {path.name: path.read_bytes() for path in folder.iterdir()}
+        returned = work(*arguments, folder=folder, stop=stop, place=place)
+        return "", {path.name: path.read_bytes() for path in folder.iterdir()}, returned
     except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
-        return str(error) or type(error).__name__, {}
+        return str(error) or type(error).__name__, {}, None
     finally:
         waiting.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

@@ -411,6 +411,36 @@ def exporting() -> str:
     return "\n".join([*lines, "", f"{where(found)}. Raw figures:", source])
 
 
+def mini() -> str:
+    """What 1,000 images of CIFAR-10 gave, by the ancestors' ways and by ours, and what choosing them bought."""
+    found = results("cifar10_mini")
+    summary, rows = found["summary"], found["rows"]
+    lines = ["| trained on 1,000 images of CIFAR-10 | test accuracy | seconds of training |", "|---|---|---|"]
+    if summary["n"]:
+        spread = {key: summary[f"test_accuracy_1000_{key}"] for key in ("mean", "sd")} | {"n": summary["n"]}
+        seconds = f"{summary['train_seconds_mean']:,.0f}"
+        lines.append(f"| preset `few_images`, drawn by chance | {told_spread(spread)} | {seconds} |")
+    for row in rows:
+        if row["part"] == "ancestor":
+            changes = {key: row["recipe"][key] for key in ("optimiser", "augment", "dropout") if key in row["recipe"]}
+            changes |= {"weight_decay": row["recipe"]["weight_decay"]} if row["recipe"]["weight_decay"] else {}
+            told = ", ".join(f"{key} {value}" for key, value in changes.items() if value not in ("none", "sgd"))
+            name = f"`{row['recipe']['model']}` as they did" + (f"; {told}" if told else "")
+            lines.append(f"| {name} | {100 * row['test_accuracy']:.1f} % | {row['train_seconds']:,.0f} |")
+    table = summary["choosing"]
+    if table:
+        keeps = sorted({int(name.partition("@")[2]) for name in table})
+        lines += ["", "| chosen by | " + " | ".join(f"{keep:,} images" for keep in keeps) + " | choosing |"]
+        lines.append("|---|" + "---|" * (len(keeps) + 1))
+        for method in dict.fromkeys(name.partition("@")[0] for name in table):
+            some = [table.get(f"{method}@{keep}") for keep in keeps]
+            seconds = max(one["seconds"] for one in some if one)
+            cells = [told_spread(one) if one else "not measured" for one in some]
+            lines.append(f"| `{method}` | {' | '.join(cells)} | {seconds:,.0f} s |")
+    source = "[cifar10_mini.json](../benchmarks/results/cifar10_mini.json)."
+    return "\n".join([*lines, "", f"{where(found)}. Raw figures:", source])
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",

@@ -15,6 +15,7 @@ import pytest
 from scrimp.batches import Preparation, pack_up, prepare, unpack
 from scrimp.cluster import connected
 from scrimp.errors import SettingError
+from scrimp.fitting import Budget, fit
 from scrimp.images import find_images
 from scrimp.meter import Run, load_run, load_runs
 from scrimp.sweeping import sweep, vary
@@ -93,6 +94,28 @@ def test_a_search_on_a_cluster(nodes: Any, photos: Path, tmp_path: Path) -> None
     assert len({note for run in runs for note in run.notes if note.startswith("Ran on")}) == 2, "both nodes worked"
     for cache in nodes[2]:
         assert len(list((cache / "packs").iterdir())) == 1, "the pack came once"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_budget_is_spent_on_all_nodes_at_a_time(nodes: Any, photos: Path, tmp_path: Path) -> None:
+    names = ["ultralight", "simple_cnn", "vgg8"]
+    chosen = fit(
+        find_images(photos),
+        Budget(seconds=60),
+        models=names,
+        image_sizes=[16],
+        out=tmp_path,
+        usd_per_hour=36.0,
+        on="ray",
+    )
+    best = chosen.best
+    assert best.test is not None
+    assert any(note.startswith("Ran on the node") for note in best.notes)
+    assert [one.verdict for one in best.decisions].count("last") == 2, "two nodes, two at a time"
+    assert chosen.bill.usd == pytest.approx(2 * chosen.bill.seconds * 0.01, rel=1e-6), "both nodes are paid for"
+    assert 40 < chosen.bill.seconds < 62
+    assert load_run(best.folder or "").test == best.test
 
 
 @pytest.mark.slow

@@ -90,8 +90,8 @@ class Stage:
 
     measure = MEASURES["classify"]
 
-    def __init__(self, budget, curves, *, heads=None, rates=None, mb=None, pause=0.0):
-        self.budget, self.now = budget, 0.0
+    def __init__(self, budget, curves, *, heads=None, rates=None, mb=None, pause=0.0, slots=1):
+        self.budget, self.now, self.slots = budget, 0.0, slots
         self.curves, self.heads, self.rates, self.mb, self.pause = curves, heads or {}, rates or {}, mb or {}, pause
         self.calls, self.spent_on = [], {}
 
@@ -100,6 +100,16 @@ class Stage:
 
     def spent(self):
         return self.now
+
+    def side_by_side(self, tasks):
+        """As many at a time as there are slots: the clock goes on by the longest of each turn."""
+        for first in range(0, len(tasks), self.slots):
+            start, ends = self.now, []
+            for task in tasks[first : first + self.slots]:
+                self.now = start
+                task()
+                ends.append(self.now)
+            self.now = max(ends)
 
     def to_finish(self, entrants):
         return 2.0 + 0.5 * len(entrants)
@@ -162,6 +172,24 @@ def test_each_round_keeps_the_better_half_and_the_last_gets_the_rest():
     assert stage.calls[-1][0] == "vgg8 @ 32 px"
     assert stage.now == pytest.approx(100 - 4.5), "all but what the finish takes is spent"
     assert game.tried()[0].val == pytest.approx(0.7, abs=0.001)
+
+
+def test_on_two_machines_two_go_on_to_the_end():
+    curves = {
+        "vgg8": rising(0.7, 1),
+        "ultralight": rising(0.9, 2),
+        "simple_cnn": rising(0.4, 1),
+        "vgg16": rising(0.1, 9),
+    }
+    stage = Stage(100.0, curves, slots=2)
+    game = played(stage)
+    # By hand: 95.1 s to train, as on one machine. Five candidates in three turns, two rounds until two are left.
+    assert [seconds for _, seconds in stage.calls[:5]] == pytest.approx([95.1 * 0.4 / 2 / 3] * 5)
+    first, second = stage.calls[-2:]
+    assert {first[0], second[0]} == {"ultralight @ 32 px", "vgg8 @ 32 px"}
+    assert first[1] == second[1] == pytest.approx(0.6 * 95.1), "what two rounds leave"
+    assert stage.now == pytest.approx(100 - 4.5), "the clock of the wall counts, not that of each machine"
+    assert [one.verdict for one in game.decisions].count("last") == 2
 
 
 def test_who_rises_is_preferred_to_who_is_ahead():

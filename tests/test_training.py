@@ -69,6 +69,17 @@ def test_a_recipe_may_keep_the_last_epoch_whatever_val_says(ready, tmp_path, mon
     assert loss_and_merit(outputs, labels, "classify")[0] == pytest.approx(kept.history[-1].val_loss, rel=1e-5)
 
 
+def test_a_second_output_is_trained_around_and_saved(photos, tmp_path):
+    ready = prepare(find_images(photos), image_px=32)
+    train(ready, QUICK.but(model="vgg8_two", optimiser="adamw", weight_decay=0.1, average="ema"), out=tmp_path)
+    model = load_model(tmp_path).model
+    pixels = torch.rand(4, 3, 32, 32)
+    logits, ones = model.body.both(pixels)
+    assert torch.equal(ones, torch.ones(4, 1)), "neither the loss nor weight decay has moved it"
+    assert torch.equal(logits, model.body(pixels))
+    assert "body.second.bias" in model.state_dict()
+
+
 def test_a_better_score_counts_for_more_than_a_lower_loss():
     def epoch(score, loss):
         return Epoch(epoch=1, train_loss=1, train_score=None, val_loss=loss, val_score=score, seconds=1, lr=0.1)

@@ -56,6 +56,7 @@ def fit(
     seed: Seed = 0,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    on: On = "here",
     out: Out = None,
     json_: Json = False,
 ) -> None:
@@ -80,6 +81,7 @@ def fit(
         seed=seed or 0,
         usd_per_hour=rate,
         started=started,
+        on=on,
     )
     conclude(chosen, folder, json_)
 

@@ -3,7 +3,8 @@
 Weigh: a few timed steps say what each model takes here; what breaks a ceiling or cannot see every image is out.
 Rank: heads solved on frozen features; what could not catch up is out. (Nothing is frozen where nothing is pretrained.)
 Promote: those that are left train for equal time, going on from what they have, and the better half stays, by what a
-longer training may be expected to make of each; the last one gets what is left of the budget.
+longer training may be expected to make of each; the last ones, as many as can be worked on at a time, get what is left
+of the budget.
 
 All that takes time or looks at images is done on a `Bench`, so that this can be read, and played, without any.
 """
@@ -11,8 +12,10 @@ All that takes time or looks at images is done on a `Bench`, so that this can be
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from scrimp.errors import BudgetError, ScrimpError, TrainingError, WeightsError
@@ -59,6 +62,15 @@ class Bench(Protocol):
     @property
     def measure(self) -> Measure:
         """What candidates are compared by."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Candidates that can be worked on at a time."""
+        ...
+
+    def side_by_side(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Does them all, as many at a time as there are slots."""
         ...
 
     def left(self) -> float:
@@ -261,25 +273,30 @@ def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> No
 
 
 def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
-    for entrant in entrants:
-        looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
-        would_take = looks * game.solving
-        if game.tried() and game.bench.spent() + would_take > until:
-            why = f"no time is left to solve its head ({would_take:.1f} s)."
-            game.drop(entrant, "rank", why, would_take_s=would_take)
-            continue
-        before = game.bench.spent()
-        try:
-            tried = game.bench.solve(entrant.candidate)
-        except (ScrimpError, RuntimeError, MemoryError) as error:
-            game.drop(entrant, "rank", str(error))
-            continue
-        took = game.bench.spent() - before
-        game.solving = took / looks
-        entrant.learnt(max(took, 1e-3), tried)
-        said = game.bench.measure.phrase(tried.val)
-        why = f"{entrant.name}, its head alone: {said} on val, after {took:.1f} s."
-        game.decide("rank", "in", why, entrant, val=tried.val, noise=tried.noise, took_s=took)
+    waiting = iter(entrants)
+    while some := list(islice(waiting, game.bench.slots)):
+        game.bench.side_by_side([partial(_solve, game, entrant, until) for entrant in some])
+
+
+def _solve(game: Game, entrant: Entrant, until: float) -> None:
+    looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
+    would_take = looks * game.solving
+    if game.tried() and game.bench.spent() + would_take > until:
+        why = f"no time is left to solve its head ({would_take:.1f} s)."
+        game.drop(entrant, "rank", why, would_take_s=would_take)
+        return
+    before = game.bench.spent()
+    try:
+        tried = game.bench.solve(entrant.candidate)
+    except (ScrimpError, RuntimeError, MemoryError) as error:
+        game.drop(entrant, "rank", str(error))
+        return
+    took = game.bench.spent() - before
+    game.solving = took / looks
+    entrant.learnt(max(took, 1e-3), tried)
+    said = game.bench.measure.phrase(tried.val)
+    why = f"{entrant.name}, its head alone: {said} on val, after {took:.1f} s."
+    game.decide("rank", "in", why, entrant, val=tried.val, noise=tried.noise, took_s=took)
 
 
 def _drop_the_hopeless(game: Game) -> None:
@@ -321,40 +338,47 @@ def _drop_the_slow(game: Game) -> None:
         )
 
 
-def _rounds_for(count: int) -> int:
-    """Before the last."""
-    return math.ceil(math.log2(count)) if count > 1 else 0
+def _rounds(game: Game) -> int:
+    """Before the last, for which no more are left than can train at a time."""
+    return max(0, math.ceil(math.log2(len(game.entrants) / game.bench.slots)))
+
+
+def _turns(game: Game) -> int:
+    """One after the other, until each has trained once."""
+    return math.ceil(len(game.entrants) / game.bench.slots)
 
 
 def _first_share(game: Game) -> float:
-    rounds = _rounds_for(len(game.entrants))
+    rounds = _rounds(game)
     whole = game.left_to_train()
-    return whole * (1 - _FINAL_SHARE) / rounds / len(game.entrants) if rounds else whole
+    return whole * (1 - _FINAL_SHARE) / rounds / _turns(game) if rounds else whole
 
 
 def _promote(game: Game) -> None:
-    """Halves the field until one is left, then gives it all the time there is."""
+    """Halves the field until those that are left can train at a time, then gives them all the time there is."""
     _try_another_rate(game)
-    rounds = _rounds_for(len(game.entrants))
+    rounds = _rounds(game)
     for number in range(1, rounds + 1):
-        if len(game.entrants) == 1:
+        if len(game.entrants) <= game.bench.slots:
             break
         # What is left is shared anew each round, so that earlier overruns never add up.
         rounds_left = rounds - number + 1
         final = game.left_to_train() * _FINAL_SHARE / (_FINAL_SHARE + (1 - _FINAL_SHARE) * rounds_left / rounds)
-        share = (game.left_to_train() - final) / rounds_left / len(game.entrants)
-        for entrant in list(game.entrants):
-            _go_on(game, entrant, share)
+        share = (game.left_to_train() - final) / rounds_left / _turns(game)
+        game.bench.side_by_side([partial(_go_on, game, entrant, share) for entrant in game.entrants])
         _halve(game, number, share)
-    if not game.entrants:
-        return
-    last = game.entrants[0]
     seconds = game.left_to_train()
-    if seconds < game.least_s(last) and last.points:
-        game.decide("promote", "stays", f"{seconds:.1f} s are too few to go on with {last.name}.", last, left_s=seconds)
-        return
-    game.decide("promote", "last", f"{last.name} gets the {seconds:.0f} s that are left.", last, seconds=seconds)
-    _go_on(game, last, seconds)
+    going: list[Entrant] = []
+    for last in game.entrants:
+        if seconds < game.least_s(last) and last.points:
+            why = f"{seconds:.1f} s are too few to go on with {last.name}."
+            game.decide("promote", "stays", why, last, left_s=seconds)
+        else:
+            game.decide(
+                "promote", "last", f"{last.name} gets the {seconds:.0f} s that are left.", last, seconds=seconds
+            )
+            going.append(last)
+    game.bench.side_by_side([partial(_go_on, game, last, seconds) for last in going])
 
 
 def _try_another_rate(game: Game) -> None:

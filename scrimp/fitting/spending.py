@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from scrimp.cluster import Cluster, connected
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import SettingError, TrainingError, WeightsError
 from scrimp.fitting.budget import Budget, Purse
@@ -38,11 +40,14 @@ def fit(
     seed: int = 0,
     usd_per_hour: float | None = None,
     started: float | None = None,
+    on: str = "here",
 ) -> Chosen:
     """The best model that the budget buys, by the task's measure, chosen on val, with one look at test at the end.
 
     models, image_sizes: what may be tried; by default a list that suits the size of the images.
     started: `time.perf_counter()` when spending began; by default now, less what finding the images took.
+    on: "ray" or "ray://HOST:10001" has heads solved and candidates trained on a Ray cluster, as many at a time as it
+    takes, and all of its nodes, each at `usd_per_hour`, paid for from beginning to end; see `scrimp.cluster`.
     Everything counts: decoding, weighing, losing candidates, measuring. Ctrl-C hands back the best so far.
     Raises `BudgetError`, naming the smallest that would do, when no candidate could see every image once, or when none
     is within the ceilings.
@@ -51,27 +56,34 @@ def fit(
     for name in models:
         Recipe(model=name)  # refuses a name that is not known before anything is spent on it
     sensor = shared_sensor()
-    purse = Purse(budget, began, usd_per_hour, sensor.read_wh)
-    with Stopwatch(sensor) as watch:
-        game, bench = _set_up(images, purse, Path(out), seed, list(image_sizes))
+    with Stopwatch(sensor) as watch, ExitStack() as stack:
+        cluster = None if on == "here" else stack.enter_context(connected(on, runs=1))  # each has a node to itself
+        rate = usd_per_hour and usd_per_hour * (cluster.nodes if cluster else 1)
+        purse = Purse(budget, began, rate, sensor.read_wh)
+        game, bench = _set_up(images, purse, Path(out), seed, list(image_sizes), cluster)
         try:
             _play(game, bench, list(models), list(image_sizes), pretrained)
         except KeyboardInterrupt:
             game.decide("finish", "stopped", "Stopped by Ctrl-C: the best so far is kept.")
         runs, winner = _measure(game, bench, usd_per_hour)
-    bill = (images.cost + watch.cost).priced(usd_per_hour)
+    bill = (images.cost + watch.cost).priced(rate)
+    if cluster:
+        bill += bench.elsewhere
+        game.decide("finish", "spread", f"On {cluster.nodes} nodes, {cluster.slots} candidates at a time.")
     game.decide("finish", "spent", f"Spent {purse.spent():.0f} s{_of_what(purse)}.")
     runs = [_with_decisions(run, game) if run.folder == winner.folder else run for run in runs]
     write_whole(Path(out) / "runs.csv", to_csv(runs).encode())
     return compare(runs, story=[one.why for one in game.decisions], bill=bill, prefer=budget.prefer)
 
 
-def _set_up(images: Images, purse: Purse, out: Path, seed: int, image_sizes: list[int]) -> tuple[Game, Workbench]:
+def _set_up(
+    images: Images, purse: Purse, out: Path, seed: int, image_sizes: list[int], cluster: Cluster | None
+) -> tuple[Game, Workbench]:
     """The images that labels and time allow, and an empty field."""
     most = purse.budget.max_labels
     labelled = images if most is None else within_labels(images, most, seed)
     used = what_can_be_decoded(labelled, _sizes(labelled, image_sizes)[0], purse, seed)
-    bench = Workbench(images=used, purse=purse, out=out, seed=seed, scoring_s=seconds_to_score(used))
+    bench = Workbench(images=used, purse=purse, out=out, seed=seed, scoring_s=seconds_to_score(used), cluster=cluster)
     game = Game(budget=purse.budget, bench=bench)
     told = "More labels are not allowed", "Decoding all would not fit"
     for before, after, why in ((images, labelled, told[0]), (labelled, used, told[1])):

@@ -6,15 +6,19 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from scrimp.batches import Prepared, prepare
+from scrimp.batches import Files, Luggage, Prepared, pack_up, prepare, unpack
+from scrimp.cluster import Cluster, Place
+from scrimp.cost import FREE, Cost
 from scrimp.errors import BudgetError, ImageError, ScrimpError, WeightsError
 from scrimp.fitting.budget import Purse
 from scrimp.fitting.candidates import Candidate, recipe_for
@@ -29,6 +33,7 @@ from scrimp.subset import select
 from scrimp.subset.selection import some_at_random
 from scrimp.training import Epoch, Recipe, Trained, train
 from scrimp.training.checkpoint import Weights
+from scrimp.training.stage import build_model
 from scrimp.training.weigh import weigh
 
 FINISH_S = 5.0
@@ -50,13 +55,17 @@ class Worked:
 
 @dataclass(kw_only=True)
 class Workbench:
-    """See `Bench`. scoring_s: what turning outputs on val into scores takes."""
+    """See `Bench`. scoring_s: what turning outputs on val into scores takes. cluster: where heads are solved and
+    candidates trained, if not here; all else is done here, timing too.
+    """
 
     images: Images
     purse: Purse
     out: Path
     seed: int
     scoring_s: float = 0.0
+    cluster: Cluster | None = None
+    elsewhere: Cost = FREE  # what its nodes have spent besides wall-clock time
     worked: dict[Candidate, Worked] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)  # hubs that did not answer
     packs: dict[int, Prepared] = field(default_factory=dict)
@@ -65,6 +74,27 @@ class Workbench:
     def measure(self) -> Measure:
         """That of the task."""
         return MEASURES[self.images.task]
+
+    @property
+    def slots(self) -> int:
+        """Those of the cluster."""
+        return self.cluster.slots if self.cluster else 1
+
+    def side_by_side(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """A thread here for each task there."""
+        if self.cluster is None:
+            for task in tasks:
+                task()
+            return
+        with ThreadPoolExecutor(self.slots) as threads:
+            waiting = [threads.submit(task) for task in tasks]
+            try:
+                for one in waiting:
+                    one.result()
+            except BaseException:
+                self.cluster.stop()
+                threads.shutdown(cancel_futures=True)
+                raise
 
     def left(self) -> float:
         """See `Purse.left`."""
@@ -118,28 +148,54 @@ class Workbench:
     def solve(self, candidate: Candidate) -> Tried:
         """On some of the training images where there are many."""
         head_alone = {"epochs": 0, "head_first": "logistic", "freeze": "backbone", "average": "none", "px_start": 1.0}
-        ready = some_of(self.ready(candidate.px), _HEAD_IMAGES, self.seed)
-        trained = train(ready, self._recipe(candidate).but(**head_alone), out=self._folder(candidate))
-        trained = replace(trained, ready=self.ready(candidate.px))
+        recipe = self._recipe(candidate).but(**head_alone)
+        if self.cluster:
+            trained = self._train_there(candidate, recipe, None, _HEAD_IMAGES)
+        else:
+            ready = some_of(self.ready(candidate.px), _HEAD_IMAGES, self.seed)
+            trained = replace(train(ready, recipe, out=self._folder(candidate)), ready=self.ready(candidate.px))
         self.worked[candidate] = Worked(trained=trained, best=_weights(trained))
         return self._tried(candidate)
 
     def train(self, candidate: Candidate, seconds: float) -> Tried:
         """Goes on from its best weights; of another learning rate, from those of the usual one."""
         before = self.worked.get(candidate) or self.worked.get(replace(candidate, lr_times=1.0))
-        ready = self.ready(candidate.px)
-        model = None
-        if before is not None:
-            model = before.trained.model if candidate in self.worked else deepcopy(before.trained.model)
-            model.load_state_dict(before.best)
         recipe = self._recipe(candidate).but(max_seconds=max(seconds, 1e-3))
-        trained = train(ready, recipe, out=self._folder(candidate), model=model)
+        if self.cluster:
+            trained = self._train_there(candidate, recipe, before.best if before else None)
+        else:
+            model = None
+            if before is not None:
+                model = before.trained.model if candidate in self.worked else deepcopy(before.trained.model)
+                model.load_state_dict(before.best)
+            trained = train(self.ready(candidate.px), recipe, out=self._folder(candidate), model=model)
         gained = before is None or _top(trained) >= _top(before.trained)
         best = before.best if before and not gained else _weights(trained)
         trained.model.load_state_dict(best)
         joined = trained if before is None else _joined(before.trained, trained, gained)
         self.worked[candidate] = Worked(trained=joined, best=best)
         return self._tried(candidate)._replace(stopped=trained.status == "interrupted")
+
+    def _train_there(
+        self, candidate: Candidate, recipe: Recipe, start: Weights | None, most: int | None = None
+    ) -> Trained:
+        """On some node, from these weights, on `most` training images; ends in time even if it is started twice."""
+        assert self.cluster is not None
+        with self.cluster.lock:
+            ready = self.ready(candidate.px)
+            some = some_of(ready, most, self.seed) if most else ready
+            luggage, files = pack_up(some)
+            sent = self.cluster.send((luggage.pack, most), luggage), self.cluster.send(luggage.pack, files)
+        until = self.spent() + (recipe.max_seconds or math.inf)
+        made: dict[str, Any] = self.cluster.run(
+            _train_on_node,
+            (*sent, recipe, start),
+            self._folder(candidate),
+            stop=lambda _: "its time is up" if self.spent() > until else "",
+        )
+        with self.cluster.lock:
+            self.elsewhere += replace(made["cost"], seconds=0.0, usd=0.0)
+        return Trained(**made, ready=ready, folder=self._folder(candidate))
 
     def _recipe(self, candidate: Candidate) -> Recipe:
         return recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
@@ -153,6 +209,28 @@ class Workbench:
     def _folder(self, candidate: Candidate) -> Path:
         times = "" if candidate.lr_times == 1 else f"-lr{candidate.lr_times:g}"
         return self.out / f"{candidate.model.replace(':', '-')}-{candidate.px}px{times}"
+
+
+def _train_on_node(
+    luggage: Luggage,
+    files: Files,
+    recipe: Recipe,
+    start: Weights | None,
+    *,
+    folder: Path,
+    stop: Callable[[Sequence[Epoch]], str],
+    place: Place,
+) -> dict[str, Any]:
+    """All of `Trained` but what means nothing elsewhere."""
+    ready = unpack(luggage, files)
+    model = None
+    if start is not None:
+        model = build_model(ready, recipe.but(pretrained=False))
+        model.load_state_dict(start)
+    trained = train(ready, recipe, out=folder, model=model, stop=stop)
+    trained.model.cpu()
+    told = replace(trained, notes=(*trained.notes, place.told))
+    return {part.name: getattr(told, part.name) for part in fields(told) if part.name not in ("ready", "folder")}
 
 
 def _weights(trained: Trained) -> Weights:

@@ -26,6 +26,15 @@ def vgg8(classes: int, image_px: int) -> nn.Module:
     return _with_head(nn.Sequential(*layers), dense, nn.Linear(128, classes))
 
 
+def vgg8_two(classes: int, image_px: int) -> nn.Module:
+    """`vgg8` with a second output, which is one for every image: the step from one label to several.
+
+    `forward` gives the first output alone, so that is what is learnt, measured and served. The second takes no part in
+    the loss and thus stays at one; it is saved with the rest, and `both` gives the two.
+    """
+    return _TwoOutputs(vgg8(classes, image_px), features=128)
+
+
 def simple_cnn(classes: int, image_px: int) -> nn.Module:
     """Two 3x3 convolutions with a pool after each, averaged to 4x4: 29,642 parameters with 10 classes."""
     layers = nn.Sequential(
@@ -106,12 +115,33 @@ class _Plus(nn.Module):
         return added
 
 
+class _TwoOutputs(nn.Module):
+    """Two last layers on the same features."""
+
+    def __init__(self, first: nn.Module, *, features: int) -> None:
+        super().__init__()
+        self.layers, self.pool, self.head = first.children()
+        self.second = nn.Linear(features, 1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.ones_(self.second.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.pool(self.layers(images)))
+        return logits
+
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (n, classes) and the second output (n, 1) of normalised images (n, 3, h, w)."""
+        features = self.pool(self.layers(images))
+        return self.head(features), self.second(features)
+
+
 def _with_head(layers: nn.Module, pool: nn.Module, head: nn.Linear) -> nn.Module:
     return nn.Sequential(OrderedDict(layers=layers, pool=pool, head=head))
 
 
 OWN: dict[str, Callable[..., nn.Module]] = {
     "vgg8": vgg8,
+    "vgg8_two": vgg8_two,
     "simple_cnn": simple_cnn,
     "ultralight": ultralight,
     "fast_cnn": fast_cnn,

@@ -247,6 +247,14 @@ _CARDS = (
         note="six convolutions for 32-pixel images, from scratch",
     ),
     ModelCard(
+        name="vgg8_two",
+        source="scrimp",
+        parameters=678_409,
+        head="head",
+        min_px=8,
+        note="vgg8 with a second output of ones, which takes no part in the loss",
+    ),
+    ModelCard(
         name="simple_cnn",
         source="scrimp",
         parameters=1_044_392,

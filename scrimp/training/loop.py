@@ -35,7 +35,7 @@ from scrimp.training.optimiser import set_mode, set_rates
 from scrimp.training.recipe import Recipe
 from scrimp.training.resizing import px_at, resized
 from scrimp.training.schedules import lr_at, momentum_at
-from scrimp.training.sharpness import climbed
+from scrimp.training.sharpness import climbed, same_statistics
 from scrimp.training.skipping import keep
 from scrimp.training.stage import Stage, build_model, check, learning_mode, set_stage, thaw
 from scrimp.training.stopping import why_stop
@@ -231,7 +231,7 @@ def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     stage.optimiser.zero_grad(set_to_none=True)
     outputs, losses = _backward(stage, pixels, targets, stage.importance[rows])
     if recipe.sam:
-        with climbed(stage.model.parameters(), recipe.sam):
+        with climbed(stage.model.parameters(), recipe.sam), same_statistics(stage.model):
             stage.optimiser.zero_grad(set_to_none=True)
             _backward(stage, pixels, targets, stage.importance[rows])
     stage.scaler.step(stage.optimiser)

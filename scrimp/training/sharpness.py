@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -27,6 +28,23 @@ def climbed(parameters: Iterable[nn.Parameter], rho: float) -> Iterator[None]:
         with torch.no_grad():
             for parameter, value in zip(climbing, before, strict=True):
                 parameter.copy_(value)
+
+
+@contextmanager
+def same_statistics(model: nn.Module) -> Iterator[None]:
+    """Inside, batch norms normalise by each batch as ever, but do not add it to their running statistics.
+
+    So that a batch which is looked at twice, the second time by weights that are not the model's, counts once.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
 
 
 @torch.no_grad()

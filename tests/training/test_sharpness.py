@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from scrimp.training.sharpness import climbed
+from scrimp.training.sharpness import climbed, same_statistics
 
 
 def parameter(*values, gradient=None):
@@ -58,3 +58,17 @@ def test_a_gradient_that_is_no_number_shows_inside_and_leaves_no_trace():
     with climbed([weight], 0.5):
         assert weight.isnan().all()
     assert weight.tolist() == [1.0, 2.0]
+
+
+def test_a_second_look_at_a_batch_leaves_the_statistics_as_they_are():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None))
+    images = torch.randn(8, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    model(images)
+    before = [model[i].running_mean.clone() for i in (1, 2)]
+    with same_statistics(model):
+        again = model(images + 3)
+    assert all(torch.equal(model[i].running_mean, before[i - 1]) for i in (1, 2))
+    assert again.mean((0, 2, 3)).tolist() == pytest.approx([0.0] * 4, abs=1e-5), "by the batch itself, as in learning"
+    assert [model[i].momentum for i in (1, 2)] == [0.1, None]
+    model(images + 3)
+    assert not torch.equal(model[1].running_mean, before[0])
