@@ -177,6 +177,7 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_unbroken_one(ready, tmp_path, 
             raise Killed
 
     monkeypatch.setattr(loop, "_keep", killed_after_two)
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
     with pytest.raises(Killed):
         train(ready, recipe, out=tmp_path / "cut")
     monkeypatch.setattr(loop, "_keep", real)
@@ -184,6 +185,17 @@ def test_a_run_cut_off_after_an_epoch_ends_as_the_unbroken_one(ready, tmp_path, 
     assert same(weights(resumed.model), weights(unbroken.model))
     assert [e.val_loss for e in resumed.history] == [e.val_loss for e in unbroken.history]
     assert any("Went on after epoch 2" in note for note in resumed.notes)
+
+
+def test_short_epochs_are_not_spent_on_writing_checkpoints(ready, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(loop.checkpoint, "save", lambda done, folder: written.append(len(done.history)))
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 1e9)
+    train(ready, QUICK.but(epochs=3), out=tmp_path / "seldom")
+    assert written == [1]
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
+    train(ready, QUICK.but(epochs=3), out=tmp_path / "often")
+    assert written == [1, 1, 2, 3]
 
 
 def test_a_checkpoint_of_another_recipe_is_not_taken(ready, tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ from scrimp.training.teaching import teacher_loss
 
 Status = Literal["finished", "stopped early", "out of time", "interrupted", "failed"]
 _LOOK_EVERY = 20  # steps between looks at the loss, each of which waits for a GPU to catch up
+_CHECKPOINT_PAUSE = 10  # times as long as writing a checkpoint took, until the next: a tenth of the time at most
 _AVERAGE_FROM = 0.75  # of a run: where the plain mean of the weights begins
 _TO_REESTIMATE = 1024  # images that batch norm's statistics are estimated from
 
@@ -81,8 +82,8 @@ def train(
     """Trains a model by a recipe and keeps the weights of the epoch that was best on val, or last if it says so.
 
     out: folder for model.safetensors, model.json, history.csv and, until the end, checkpoint.pt; by default one
-    below `runs/`. A run that was killed goes on from its last whole epoch when called again in the same way, unless
-    it has `max_seconds`. model: go on from this model, which is changed, instead of building the recipe's.
+    below `runs/`. A run that was killed goes on from its last checkpoint when called again in the same way, unless it
+    has `max_seconds`; they are written after whole epochs, and take a tenth of the time at most. model: go on from this model, which is changed, instead of building the recipe's.
     dynamics: filled with what was answered about each image, from here on.
     stop: given the history after each validation, says why the run should end there, or "".
 
@@ -381,8 +382,11 @@ def _keep(stage: Stage, done: Checkpoint, folder: Path, resumable: bool) -> None
     if not together.team().leads:
         return
     write_whole(folder / "history.csv", to_csv(done.history, stage.ready.images.task).encode())
-    if resumable:
+    if resumable and stage.watch.seconds >= stage.checkpoint_due:
+        began = stage.watch.seconds
         checkpoint.save(replace(done, cost=cost), folder)
+        ended = stage.watch.seconds
+        stage.checkpoint_due = ended + _CHECKPOINT_PAUSE * (ended - began)
 
 
 def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -> None:

@@ -79,6 +79,27 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
     )
 
 
+def few_images(model: str = "fast_cnn", **changes: Any) -> Recipe:
+    """A thousand small images and nothing pretrained: long, strongly augmented, averaged, the last epoch kept."""
+    return _made(
+        changes,
+        model=model,
+        pretrained=False,
+        epochs=200,
+        batch_size=128,
+        optimiser="muon",
+        lr=0.02,
+        weight_decay=0.5,
+        schedule="linear",
+        warmup=0.05,
+        augment="shift,mirror,trivial",
+        label_smoothing=0.1,
+        average="ema",
+        keep="last",
+        flip_test=True,
+    )
+
+
 def imagenet_resnet50(**changes: Any) -> Recipe:
     """ResNet-50 on ImageNet in 16 epochs, 128 to 192 px: prepare at 256 px, whole; after FFCV's and MosaicML's recipes.
 
@@ -109,6 +130,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "frugal": frugal,
     "thorough": thorough,
     "from_scratch_small": from_scratch_small,
+    "few_images": few_images,
     "imagenet_resnet50": imagenet_resnet50,
 }
 """Every preset by name, as `--recipe` takes it."""

@@ -58,6 +58,7 @@ class Stage:
     right: Tensor
     images: int = 0
     validated_at: float = 0.0
+    checkpoint_due: float = 0.0  # second of the watch before which none is written
     lr: float = 0.0
     frozen: bool = False
     dynamics: Dynamics | None = None

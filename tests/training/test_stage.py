@@ -162,7 +162,7 @@ def test_every_preset_is_a_recipe_and_changes_win(name):
     settings = settings_of(name)
     recipe = Recipe(**{"model": "resnet18", **settings, "seed": 7})
     assert recipe.seed == 7
-    own = {"imagenet_resnet50": "resnet50", "from_scratch_small": "fast_cnn"}
+    own = {"imagenet_resnet50": "resnet50", "from_scratch_small": "fast_cnn", "few_images": "fast_cnn"}
     assert settings.get("model") == own.get(name)
 
 
