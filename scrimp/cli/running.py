@@ -31,6 +31,7 @@ from scrimp.cli.options import (
     Set,
     Source,
     UsdPerHour,
+    Watts,
     Weights,
     app,
     with_image_options,
@@ -56,15 +57,17 @@ def fit(
     seed: Seed = 0,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     out: Out = None,
     json_: Json = False,
 ) -> None:
     """Spend a budget on the best model it can buy, and report what it cost."""
     started = process_start()
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
     from scrimp.images import ImageSource, find_images
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     found = find_images(ImageSource(source=src, **images))
     warm_up_sensor()
     import scrimp
@@ -105,6 +108,7 @@ def sweep(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     on: On = "here",
     out: Out = None,
     json_: Json = False,
@@ -113,9 +117,10 @@ def sweep(
 
     Run the same command again after an interruption: finished runs are kept.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     tables, axes = tables_of(plan, set_, recipe)
     lay_over(tables, "images", source=src, folds=folds, **images)
     lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr and value_of(lr), freeze=freeze)
@@ -168,6 +173,7 @@ def tune(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     on: On = "here",
     out: Out = None,
     json_: Json = False,
@@ -176,9 +182,10 @@ def tune(
 
     Run the same command again after an interruption: it goes on. Run it several times at once: the work is shared.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     given = {"model": model, "epochs": epochs, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
     warm_up_sensor()
@@ -221,6 +228,7 @@ def train(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     out: Out = None,
     json_: Json = False,
 ) -> None:
@@ -228,9 +236,10 @@ def train(
 
     Without --recipe and --plan, a model that starts from weights is trained by the recipe frugal.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     given = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr and value_of(lr), "augment": augment}
     given |= {"freeze": freeze, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = one_plan(
