@@ -578,8 +578,8 @@ def search_takes() -> str:
     rows = [row for row in results("fit")["rows"] if row["contender"] == "fit"]
     row = min(rows, key=lambda one: one["minutes"])
     return said(
-        f"Of {row['seconds']:.0f} s, {row['trained_s']:.0f} s were training; {100 * row['overhead']:.0f} % went into",
-        "starting, weighing, heads and measuring.",
+        f"Of {row['seconds']:.0f} s, {row['trained_s']:.0f} s were training; the others went into starting, weighing,",
+        "heads and measuring.",
         source="fit",
     )
 
