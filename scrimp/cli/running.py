@@ -36,7 +36,16 @@ from scrimp.cli.options import (
     app,
     with_image_options,
 )
-from scrimp.cli.settings import default_out, lay_over, one_plan, process_start, source_is_given, tables_of, value_of
+from scrimp.cli.settings import (
+    default_out,
+    lay_over,
+    model_is_given,
+    one_plan,
+    process_start,
+    source_is_given,
+    tables_of,
+    value_of,
+)
 from scrimp.cli.showing import conclude, print_chosen, print_lr, print_run, say
 from scrimp.errors import SettingError
 
@@ -134,6 +143,7 @@ def sweep(
     }
     axes |= {name: values for name, values in asked.items() if values}
     source_is_given(tables)
+    model_is_given(tables, axes)
     from scrimp.sweeping import sweep, vary
     from scrimp.techniques import effects, names_of, one_at_a_time, plans_of
 
