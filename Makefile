@@ -7,7 +7,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install check format test demo docs-commands docs-results clean
+.PHONY: help install check format test demo docs docs-commands docs-results clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: $(READY) ## the default test suite
 demo: $(READY) ## the best digit reader that a minute buys
 	$(BIN)/scrimp fit digits --budget 60s
 	@echo "Open $(CURDIR)/runs/digits/report.html"
+
+docs: $(READY) ## the documentation as a site, in build/site
+	$(BIN)/mkdocs build --strict
 
 docs-commands: $(READY) ## write docs/commands.md anew
 	$(BIN)/python scripts/write_command_docs.py

@@ -145,7 +145,7 @@ def connected(on: str, runs: int) -> Iterator[Cluster]:
     if not was_connected:
         try:
             ray.init(address=on if on != "ray" else None, log_to_driver=False, logging_level="warning")
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             raise SettingError(f"No Ray cluster answers at '{on}': {error}") from None
     try:
         yield Cluster(runs)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -108,9 +110,41 @@ class CodeCarbonSensor:
         return None if self._latest.kwh is None else self._latest.kwh * 1000.0
 
 
+class MeterReading:
+    """Energy by what a meter at the plug showed while the machine worked: so many watts, for as long as it takes."""
+
+    def __init__(self, watts: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        if not 0 < watts < math.inf:
+            raise SettingError(f"A meter reading of {watts:g} W cannot be: give the watts of this machine at work.")
+        self.source = f"meter reading: {watts:g} W"
+        self._watts, self._clock, self._start = watts, clock, clock()
+
+    def read_wh(self) -> float:
+        """Watt-hours since the start."""
+        return self._watts * (self._clock() - self._start) / 3600
+
+
+def use_watts(watts: float | None) -> None:
+    """Has energy counted by a meter reading from now on, in processes started from here, too; None changes nothing."""
+    if watts is not None:
+        MeterReading(watts)
+        os.environ["SCRIMP_WATTS"] = str(watts)  # it is of the machine, and not of the plan
+        _starting_sensor.cache_clear()
+
+
+def _new_sensor() -> EnergySensor:
+    said = os.environ.get("SCRIMP_WATTS")
+    if said is None:
+        return CodeCarbonSensor()
+    try:
+        return MeterReading(float(said))
+    except ValueError:  # which a SettingError is, too
+        raise SettingError(f"SCRIMP_WATTS is '{said}': it must be the watts of this machine at work.") from None
+
+
 @cache
 def _starting_sensor() -> Future[EnergySensor]:
-    return ThreadPoolExecutor(1, "energy").submit(CodeCarbonSensor)
+    return ThreadPoolExecutor(1, "energy").submit(_new_sensor)
 
 
 def warm_up_sensor() -> None:

@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 def _explain(owner: type[BaseModel], error: ValidationError) -> SettingError:
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda one: one["type"] == "missing")  # what is missing may be what is misspelt
     where = [str(part) for part in first["loc"]]
     name = ".".join(where)
     if first["type"] == "extra_forbidden":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -441,6 +442,242 @@ def mini() -> str:
     return "\n".join([*lines, "", f"{where(found)}. Raw figures:", source])
 
 
+# ---------------------------------------------------------------- one sentence a question: docs/choose.md
+
+
+def said(*sentences: str, source: str) -> str:
+    """Sentences as a paragraph, and the file that they come from."""
+    text = f"{' '.join(sentences)} [{source}.json](../benchmarks/results/{source}.json)"
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def in_seconds() -> str:
+    """What a solved head takes, from the JPEGs on."""
+    row = first_rows("time_to_accuracy")["scrimp"]
+    name = FIT_NAMES[row["data"]]
+    return said(
+        f"Measured on {name}, {row['images']['train']} images to learn from: {row['model']} at",
+        f"{row['image_px']} px had {100 * row['test_accuracy']:.1f} % on test after {row['seconds']:.0f} s, the whole",
+        "process counted, from the JPEGs to the last test image.",
+        source="time_to_accuracy",
+    )
+
+
+def without_gpu() -> str:
+    """What a step makes of two cores."""
+    times = results("step")["summary"]["mobilenet_v2_224_vs_stock"]
+    return said(
+        f"A training step of mobilenet_v2 at 224 px makes {times:.2f} times the images per second of stock PyTorch",
+        "on two cores.",
+        source="step",
+    )
+
+
+def without_weights() -> str:
+    """What CIFAR-10 takes from nothing."""
+    summary = results("cifar10_94")["summary"]
+    return said(
+        f"{100 * summary['test_accuracy_mean']:.2f} % of CIFAR-10's test images in {summary['seconds_mean'] / 60:.1f}",
+        f"minutes on two cores (n = {summary['n']}).",
+        source="cifar10_94",
+    )
+
+
+def shortest_fits() -> dict[str, dict[str, Any]]:
+    """The spread of each contender, on dogs, in the shortest time that was recorded; its minutes as `minutes`."""
+    summary = results("fit")["summary"]
+    prefix = "accuracy.stanford-dogs-10."
+    cells = {
+        tuple(key.removeprefix(prefix).rsplit(".", 1)): told for key, told in summary.items() if key.startswith(prefix)
+    }
+    shortest = min((minutes for minutes, _ in cells), key=float)
+    return {"minutes": shortest} | {who: told for (minutes, who), told in cells.items() if minutes == shortest and told}
+
+
+def few_labels() -> str:
+    """What 600 labels gave."""
+    fits = shortest_fits()
+    return said(
+        f"200 were not measured. With 600 (ten breeds of dogs) and {fits['minutes']} min, `fit` had",
+        f"{told_spread(fits['fit'])} on test, where random search had {told_spread(fits['random'])}.",
+        source="fit",
+    )
+
+
+def few_megabytes() -> str:
+    """What two models below the ceiling gave by the plain recipe."""
+    fits = shortest_fits()
+    larger, smaller = fits["plain-mobilenet_v2"], fits["plain-squeezenet1_0"]
+    return said(
+        f"Each alone, by the plain recipe in {fits['minutes']} min: mobilenet_v2 {told_spread(larger)} on test,",
+        f"squeezenet1_0 {told_spread(smaller)}; `fit`, which took the better one, {told_spread(fits['fit'])}.",
+        source="fit",
+    )
+
+
+def many_images() -> str:
+    """What feeding from a pack is worth."""
+    fed = {
+        what: median(row["images_per_second"] for row in results("loading")["rows"] if row["what"] == f"{what}-uint8")
+        for what in ("pack", "jpeg", "torchvision")
+    }
+    return said(
+        f"Batches at 224 px: {fed['pack']:,.0f} images/s from a pack, {fed['jpeg']:,.0f} from the JPEGs,",
+        f"{fed['torchvision']:,.0f} by torchvision's loader.",
+        source="loading",
+    )
+
+
+def far_images() -> str:
+    """What the second epoch of a bucket takes."""
+    summary = results("remote")["summary"]
+    kept = summary["cache"]
+    return said(
+        f"From a server {summary['delay_ms']:.0f} ms away, the first reading of {summary['images']:,.0f} photos took",
+        f"{kept['first_epoch_s']:.1f} s, the second {kept['second_epoch_s']:.1f} s and no request.",
+        source="remote",
+    )
+
+
+def by_estimate() -> str:
+    """What the estimate of energy said of the longest run."""
+    row = results("cifar10_94")["rows"][0]
+    return said(
+        f"By the estimate, {row['seconds'] / 60:.1f} minutes of CIFAR-10 took {row['wh']:.2f} Wh, which is",
+        f"{row['wh'] / row['seconds'] * 3600:.0f} W on average.",
+        source="cifar10_94",
+    )
+
+
+def untrusted_data() -> str:
+    """What an inspection takes and finds."""
+    summary = results("inspecting")["summary"]
+    return said(
+        f"The 60,000 images of CIFAR-10 took {summary['cifar10_seconds']:.0f} s;",
+        f"{summary['cifar10_test_in_train']} of its test images turned out to be in train as well.",
+        source="inspecting",
+    )
+
+
+def users_waiting() -> str:
+    """What one server bears."""
+    rows = {row["what"]: row for row in results("serving")["rows"]}
+    load, single = rows["load"], rows["single"]
+    return said(
+        f"mobilenet_v3_small at 224 px: {load['per_second']:,.0f} images a second on two cores,",
+        f"{1000 * single['median_s']:.1f} ms for a lone one.",
+        source="serving",
+    )
+
+
+# ---------------------------------------------------------------- what did not work: docs/failures.md
+
+
+def no_gain_by_epochs() -> str:
+    """Val accuracy of a solved head, and after each epoch of fine-tuning from there."""
+    rows = first_rows("time_to_accuracy")
+    row = rows["same seconds"]
+    head, *epochs = (f"{100 * one:.1f}" for one in row["val_accuracies"])
+    wh = {what: sum(cost["wh"] for cost in rows[what]["bill"].values()) for what in ("scrimp", "same seconds")}
+    return said(
+        f"On {FIT_NAMES[row['data']]}, {row['model']}: the head alone {head} % on val; after each epoch of fine-tuning",
+        f"{', '.join(epochs)} %. The head took {wh['scrimp']:.3f} Wh, all of it {wh['same seconds']:.3f}",
+        "(estimates).",
+        source="time_to_accuracy",
+    )
+
+
+def first_rows(name: str) -> dict[str, dict[str, Any]]:
+    """The first row of each kind."""
+    return {row["what"]: row for row in reversed(results(name)["rows"])}
+
+
+def below_94() -> str:
+    """How far from the aim CIFAR-10 from nothing ended."""
+    row = results("cifar10_94")["rows"][0]
+    return said(
+        f"{100 * row['test_accuracy']:.2f} % on test after {row['recipe']['epochs']} epochs and",
+        f"{row['seconds'] / 60:.1f} min, where val (500 images) said {100 * row['val_accuracy']:.1f} %.",
+        source="cifar10_94",
+    )
+
+
+def fused_slower() -> str:
+    """What a fused optimiser and bfloat16 did to a step."""
+    summary = results("step")["summary"]
+    alone, brief, full = (
+        summary[f"mobilenet_v2_224_{name}"] for name in ("fused_alone", "vs_stock_auto_precision", "vs_stock")
+    )
+    return said(
+        f"Alone, the fused optimiser makes {alone:.2f} times the images per second of stock PyTorch. All settings",
+        f"together make {full:.2f} times in float32, and {brief:.2f} times with bfloat16.",
+        source="step",
+    )
+
+
+def resize_alike() -> str:
+    """What antialiasing of crops did to accuracy."""
+    summary = results("resizing")["summary"]
+    return said(
+        f"Cheap minus antialiased: {summary['cheap_minus_antialiased']:+.1f} points, standard error",
+        f"{summary['spread'] / summary['n'] ** 0.5:.1f}, by {summary['n']} pairs of runs.",
+        source="resizing",
+    )
+
+
+def search_takes() -> str:
+    """What part of a short fit goes into anything but training."""
+    rows = [row for row in results("fit")["rows"] if row["contender"] == "fit"]
+    row = min(rows, key=lambda one: one["minutes"])
+    return said(
+        f"Of {row['seconds']:.0f} s, {row['trained_s']:.0f} s were training; the others went into starting, weighing,",
+        "heads and measuring.",
+        source="fit",
+    )
+
+
+def copies_missed() -> str:
+    """What the search for near duplicates does not find."""
+    rows = first_rows("inspecting")
+    cut = rows["changes"]["found"]["5 % cut off each side"]
+    return said(
+        f"With 5 % cut off each side, {100 * cut['photos']:.0f} % of photos are still found, and",
+        f"{100 * cut['cifar10']:.0f} % of CIFAR-10's images; of the pairs that people found in CIFAR-10,",
+        f"{100 * rows['cifar10']['pairs']:.0f} %.",
+        source="inspecting",
+    )
+
+
+def diversity_bounded() -> str:
+    """How little is left between random draws and the most diverse choice."""
+    summary = results("diversity")["summary"]
+    return said(
+        f"The search beats the best of 10,000 random draws by {100 * (summary['vs_10000_draws_objective'] - 1):.1f} %",
+        "of the sum of distances.",
+        source="diversity",
+    )
+
+
+def token_maps() -> str:
+    """Where Grad-CAM points in a transformer with a class token."""
+    row = next(row for row in results("explain")["rows"] if row["model"].startswith("timm:"))
+    return said(
+        f"With a class token Grad-CAM hit the object that decides in {100 * row['grad_cam']:.0f} % of the images,",
+        f"occlusion in {100 * row['occlusion']:.0f} %.",
+        source="explain",
+    )
+
+
+def half_a_cache() -> str:
+    """What a cache with room for half the images serves."""
+    summary = results("remote")["summary"]
+    return said(
+        f"Keeping what came first, with room for half, served {100 * summary['half_hit_rate']:.1f} % of the second",
+        "epoch.",
+        source="remote",
+    )
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",
@@ -474,6 +711,30 @@ DATA_NAMES = {"imagenette-224": "ten easy classes of ImageNet", "Images": "ten b
 
 PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "README.md": (fit_in_readme,),
+    ROOT / "docs" / "choose.md": (
+        in_seconds,
+        without_gpu,
+        without_weights,
+        few_labels,
+        few_megabytes,
+        many_images,
+        far_images,
+        by_estimate,
+        untrusted_data,
+        users_waiting,
+    ),
+    ROOT / "docs" / "failures.md": (
+        no_gain_by_epochs,
+        below_94,
+        fused_slower,
+        resize_alike,
+        search_takes,
+        half_a_cache,
+        copies_missed,
+        diversity_bounded,
+        token_maps,
+    ),
+    ROOT / "docs" / "costs.md": (by_estimate,),
     ROOT / "docs" / "fit.md": (fit_in_docs,),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),

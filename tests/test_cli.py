@@ -216,6 +216,14 @@ def test_no_images_named(run: Command) -> None:
     assert_refused(run("sweep", "--model", "ultralight"), "No images are named")
 
 
+@pytest.mark.parametrize("command", ["train", "sweep", "tune", "lr-find"])
+def test_without_a_model_it_is_said_how_to_name_one(run: Command, photos: Path, command: str) -> None:
+    assert_refused(
+        run(command, photos, "--epochs" if command != "lr-find" else "--batch-size", "2"), "--model mobilenet_v2"
+    )
+    assert_refused(run(command, photos, "--set", "recipe.modell=vgg8"), "'modell'", "'model'")
+
+
 def test_compare_wants_folders_with_runs(run: Command, here: Path) -> None:
     assert_refused(run("compare", "nowhere"), "'nowhere'")
     (here / "bare").mkdir()

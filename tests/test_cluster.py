@@ -59,6 +59,17 @@ def test_only_places_that_exist_are_taken(photos: Path, tmp_path: Path) -> None:
         sweep(plans, tmp_path, apart=True, on="ray")
 
 
+def test_a_cluster_that_ray_cannot_reach_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="needs the ray extra")
+
+    def init(**_: object) -> None:
+        raise ValueError("Ray Client requires pip package `ray[client]`.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SettingError, match=r"No Ray cluster answers at 'ray://head:10001': .*ray\[client\]"):
+        connected("ray://head:10001", 1).__enter__()
+
+
 # ---------------------------------------------------------------- three nodes
 
 

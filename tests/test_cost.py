@@ -3,7 +3,19 @@ from itertools import pairwise
 
 import pytest
 
-from scrimp.cost import FREE, USD_PER_HOUR, CodeCarbonSensor, Cost, Stopwatch, dollars, hourly_rate
+from scrimp import cost
+from scrimp.cost import (
+    FREE,
+    USD_PER_HOUR,
+    CodeCarbonSensor,
+    Cost,
+    MeterReading,
+    Stopwatch,
+    dollars,
+    hourly_rate,
+    shared_sensor,
+    use_watts,
+)
 from scrimp.errors import SettingError, UnknownName
 
 
@@ -102,3 +114,43 @@ def test_rates():
         hourly_rate("c5.xlarge", 1.0)
     with pytest.raises(SettingError, match="-1"):
         hourly_rate(usd_per_hour=-1)
+
+
+def test_a_meter_reading_counts_its_watts_for_as_long_as_it_takes():
+    """512 GPUs of 250 W for nine days: 250 x 512 x 9 x 24 / 1000 = 27,648 kWh, as the study of birds has it."""
+    clock = Counter(100.0, 100.0, 100.0 + 9 * 24 * 3600)
+    meter = MeterReading(250, clock)
+    assert meter.read_wh() == 0
+    assert 512 * meter.read_wh() / 1000 == pytest.approx(27_648)
+    assert meter.source == "meter reading: 250 W"
+
+
+@pytest.fixture
+def no_sensor(monkeypatch):
+    """No sensor has been started, and none stays."""
+    monkeypatch.setenv("SCRIMP_WATTS", "")
+    monkeypatch.delenv("SCRIMP_WATTS")
+    cost._starting_sensor.cache_clear()
+    yield
+    cost._starting_sensor.cache_clear()
+
+
+@pytest.mark.usefixtures("no_sensor")
+def test_a_meter_reading_takes_the_place_of_the_sensor(monkeypatch):
+    monkeypatch.setattr(cost, "CodeCarbonSensor", lambda: Counter(1.0))
+    assert shared_sensor().source == "counter"
+    use_watts(None)
+    assert shared_sensor().source == "counter"
+    use_watts(35.5)
+    assert shared_sensor().source == "meter reading: 35.5 W"
+
+
+@pytest.mark.usefixtures("no_sensor")
+@pytest.mark.parametrize("said", ["0", "-3", "inf", "nan", "35W"])
+def test_a_meter_reading_that_cannot_be_is_refused(said, monkeypatch):
+    monkeypatch.setenv("SCRIMP_WATTS", said)
+    with pytest.raises(SettingError, match="SCRIMP_WATTS is"):
+        shared_sensor()
+    if said != "35W":
+        with pytest.raises(SettingError, match="watts of this machine at work"):
+            use_watts(float(said))

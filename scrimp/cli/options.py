@@ -48,6 +48,7 @@ Preset = Annotated[str | None, typer.Option("--recipe", help="A preset: plain, q
 Seed = Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")]
 Instance = Annotated[str | None, typer.Option(help="Price by machine type, such as ml.c5.9xlarge.")]
 UsdPerHour = Annotated[float | None, typer.Option(help="Price of this machine per hour.")]
+Watts = Annotated[float | None, typer.Option(help="What a meter shows while this machine works, for its energy.")]
 On = Annotated[str, typer.Option(help="Where: here, ray, or a Ray cluster's address, ray://HOST:10001.")]
 Folds = Annotated[int | None, typer.Option(min=2, help="Cross-validate: train and val cut into so many parts.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results; runs/NAME by default.")]

@@ -31,11 +31,21 @@ from scrimp.cli.options import (
     Set,
     Source,
     UsdPerHour,
+    Watts,
     Weights,
     app,
     with_image_options,
 )
-from scrimp.cli.settings import default_out, lay_over, one_plan, process_start, source_is_given, tables_of, value_of
+from scrimp.cli.settings import (
+    default_out,
+    lay_over,
+    model_is_given,
+    one_plan,
+    process_start,
+    source_is_given,
+    tables_of,
+    value_of,
+)
 from scrimp.cli.showing import conclude, print_chosen, print_lr, print_run, say
 from scrimp.errors import SettingError
 
@@ -57,15 +67,17 @@ def fit(
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
     on: On = "here",
+    watts: Watts = None,
     out: Out = None,
     json_: Json = False,
 ) -> None:
     """Spend a budget on the best model it can buy, and report what it cost."""
     started = process_start()
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
     from scrimp.images import ImageSource, find_images
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     found = find_images(ImageSource(source=src, **images))
     warm_up_sensor()
     import scrimp
@@ -107,6 +119,7 @@ def sweep(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     on: On = "here",
     out: Out = None,
     json_: Json = False,
@@ -115,9 +128,10 @@ def sweep(
 
     Run the same command again after an interruption: finished runs are kept.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     tables, axes = tables_of(plan, set_, recipe)
     lay_over(tables, "images", source=src, folds=folds, **images)
     lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr and value_of(lr), freeze=freeze)
@@ -131,6 +145,7 @@ def sweep(
     }
     axes |= {name: values for name, values in asked.items() if values}
     source_is_given(tables)
+    model_is_given(tables, axes)
     from scrimp.sweeping import sweep, vary
     from scrimp.techniques import effects, names_of, one_at_a_time, plans_of
 
@@ -170,6 +185,7 @@ def tune(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     on: On = "here",
     out: Out = None,
     json_: Json = False,
@@ -178,9 +194,10 @@ def tune(
 
     Run the same command again after an interruption: it goes on. Run it several times at once: the work is shared.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     given = {"model": model, "epochs": epochs, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
     warm_up_sensor()
@@ -223,6 +240,7 @@ def train(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     out: Out = None,
     json_: Json = False,
 ) -> None:
@@ -230,9 +248,10 @@ def train(
 
     Without --recipe and --plan, a model that starts from weights is trained by the recipe frugal.
     """
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
     rate = hourly_rate(instance, usd_per_hour)
+    use_watts(watts)
     given = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr and value_of(lr), "augment": augment}
     given |= {"freeze": freeze, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = one_plan(

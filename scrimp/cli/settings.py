@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ def one_plan(
     lay_over(tables, "preparation", image_px=image_px)
     lay_over(tables, "recipe", **settings)
     source_is_given(tables)
+    model_is_given(tables)
     if frugal and plan is None and preset is None:
         _frugal_where_it_can_be(tables)
     from scrimp.plan import Plan
@@ -98,6 +99,18 @@ def source_is_given(tables: dict[str, Any]) -> None:
     """Refuses tables that name no images."""
     if "source" not in tables.get("images", {}):
         raise SettingError("No images are named: give a folder, a manifest or a data set, or a plan with [images].")
+
+
+def model_is_given(tables: dict[str, Any], axes: Container[str] = ()) -> None:
+    """Refuses tables and axes that name no model; a misspelt setting is left to the recipe, which names the nearest."""
+    from scrimp.training.recipe import Recipe
+
+    recipe = tables.get("recipe", {})
+    if "model" not in recipe and "recipe.model" not in axes and recipe.keys() <= Recipe.model_fields.keys():
+        raise SettingError(
+            "No model is named: give one, such as --model mobilenet_v2, or a plan with [recipe] and its model. "
+            "'scrimp models' lists all; 'scrimp fit' chooses by itself."
+        )
 
 
 def runtime_of(onnx: bool, int8: bool) -> Runtime:

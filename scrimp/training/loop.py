@@ -83,7 +83,8 @@ def train(
 
     out: folder for model.safetensors, model.json, history.csv and, until the end, checkpoint.pt; by default one
     below `runs/`. A run that was killed goes on from its last checkpoint when called again in the same way, unless it
-    has `max_seconds`; they are written after whole epochs, and take a tenth of the time at most. model: go on from this model, which is changed, instead of building the recipe's.
+    has `max_seconds`; they are written after whole epochs, and take a tenth of the time at most. model: go on from this
+    model, which is changed, instead of building the recipe's.
     dynamics: filled with what was answered about each image, from here on.
     stop: given the history after each validation, says why the run should end there, or "".
 
