@@ -90,7 +90,7 @@ def one_run(images: scrimp.Images, asked: dict[str, Any], out: Path) -> dict[str
     kept = scrimp.select(images, **asked["selection"])
     run = scrimp.measure(scrimp.train(scrimp.prepare(kept, image_px=32), scrimp.Recipe(**asked["recipe"]), out=out))
     return asked | {
-        "test_accuracy": run.test["top1"],
+        "test_accuracy": run.test.merit,
         "choosing_seconds": kept.choosing.seconds,
         "objective": kept.objective,
         "train_seconds": run.costs["train"].seconds,
