@@ -389,6 +389,54 @@ def serving() -> str:
     return "\n".join([*lines, "", f"{setting}; {where(found)}. Raw figures:", source])
 
 
+def augmenting() -> str:
+    """The table of augmentations, with what each costs an image."""
+    from scrimp.augment import AUGMENTATIONS
+
+    found = results("augmenting")
+    summary = found["summary"]
+    lines = ["| name | what becomes of an image | strength | 64 px | 224 px |", "|---|---|---|---|---|"]
+    for name, card in AUGMENTATIONS.items():
+        strength = f"{card.usual:g} ({card.least:g} to {card.most:g}): {card.unit}" if card.unit else "none"
+        cost = " | ".join(microseconds(summary[f"us_per_image.{name}.{px}"]) for px in (64, 224))
+        lines.append(f"| `{name}` | {card.says} | {strength} | {cost} |")
+    for name, says in (("mixup", "two images blended"), ("cutmix", "a rectangle of another image pasted in")):
+        cost = " | ".join(microseconds(summary[f"us_per_image.{name}.{px}"]) for px in (64, 224))
+        lines.append(f"| (`{name}`) | {says}; a setting of its own, `mix` | none | {cost} |")
+    lines += [
+        "",
+        "Microseconds an image of a batch of 32, at 64 and 224 pixels, medians of",
+        f"{1 + max(row['round'] for row in found['rows'])} rounds. The autoencoder's own learning comes on top.",
+        f"{where(found)}. Raw figures: [augmenting.json](../benchmarks/results/augmenting.json).",
+    ]
+    return "\n".join(lines)
+
+
+def microseconds(figure: float) -> str:
+    """To two digits that count."""
+    return f"{float(f'{figure:.2g}'):,.0f}"
+
+
+def autoencoder() -> str:
+    """What images made by an autoencoder bought."""
+    found = results("autoencoder")
+    summary, rows = found["summary"], found["rows"]
+    lines = ["| images a class | test accuracy without | with it | seconds more |", "|---|---|---|---|"]
+    for per_class in sorted({row["per_class"] for row in rows}):
+        gain = summary[f"autoencoder_gain_points.{per_class}"]
+        sd = "" if gain["sd"] is None else f" ± {gain['sd']:.1f}"
+        told = f"{gain['mean']:+.1f}{sd} points (n = {gain['n']})"
+        without, seconds = summary[f"without.{per_class}"], summary[f"seconds.{per_class}"]
+        lines.append(f"| {per_class} | {without:.1f} % | {told} | {seconds:.0f} |")
+    lines += [
+        "",
+        f"`{rows[0]['model']}` from scratch, ten easy classes of ImageNet at 64 px, the same number of steps with and",
+        f"without; mean and standard deviation over pairs of the same seed. {where(found)}. Raw figures:",
+        "[autoencoder.json](../benchmarks/results/autoencoder.json).",
+    ]
+    return "\n".join(lines)
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",
@@ -423,6 +471,7 @@ DATA_NAMES = {"imagenette-224": "ten easy classes of ImageNet", "Images": "ten b
 PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "README.md": (fit_in_readme,),
     ROOT / "docs" / "fit.md": (fit_in_docs,),
+    ROOT / "docs" / "augment.md": (augmenting, autoencoder),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),
     ROOT / "docs" / "explain.md": (explain,),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from scrimp.cost import FREE, Cost
 from scrimp.images.kinds import LeftOut, Split, Task
 
-FaultKind = Literal["blank", "dark", "bright", "blurry", "small", "long"]
+FaultKind = Literal["blank", "dark", "bright", "blurry", "small", "long", "outlier"]
 
 
 class _Record(BaseModel):
