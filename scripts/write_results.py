@@ -19,6 +19,11 @@ def results(name: str) -> dict[str, Any]:
     return content
 
 
+def recorded(name: str) -> bool:
+    """Whether the benchmark of that name has been run."""
+    return (ROOT / "benchmarks" / "results" / f"{name}.json").is_file()
+
+
 def where(found: dict[str, Any]) -> str:
     """Machine, versions and date of a benchmark, as one phrase."""
     machine, versions = found["machine"], found["versions"]
@@ -393,16 +398,18 @@ def augmenting() -> str:
     """The table of augmentations, with what each costs an image."""
     from scrimp.augment import AUGMENTATIONS
 
-    found = results("augmenting")
+    found = results("augmenting") if recorded("augmenting") else {"summary": {}}
     summary = found["summary"]
     lines = ["| name | what becomes of an image | strength | 64 px | 224 px |", "|---|---|---|---|---|"]
     for name, card in AUGMENTATIONS.items():
         strength = f"{card.usual:g} ({card.least:g} to {card.most:g}): {card.unit}" if card.unit else "none"
-        cost = " | ".join(microseconds(summary[f"us_per_image.{name}.{px}"]) for px in (64, 224))
+        cost = " | ".join(microseconds(summary.get(f"us_per_image.{name}.{px}")) for px in (64, 224))
         lines.append(f"| `{name}` | {card.says} | {strength} | {cost} |")
     for name, says in (("mixup", "two images blended"), ("cutmix", "a rectangle of another image pasted in")):
-        cost = " | ".join(microseconds(summary[f"us_per_image.{name}.{px}"]) for px in (64, 224))
+        cost = " | ".join(microseconds(summary.get(f"us_per_image.{name}.{px}")) for px in (64, 224))
         lines.append(f"| (`{name}`) | {says}; a setting of its own, `mix` | none | {cost} |")
+    if not summary:
+        return "\n".join([*lines, "", "Microseconds an image: `python benchmarks/augmenting.py` measures them."])
     lines += [
         "",
         "Microseconds an image of a batch of 32, at 64 and 224 pixels, medians of",
@@ -412,13 +419,15 @@ def augmenting() -> str:
     return "\n".join(lines)
 
 
-def microseconds(figure: float) -> str:
+def microseconds(figure: float | None) -> str:
     """To two digits that count."""
-    return f"{float(f'{figure:.2g}'):,.0f}"
+    return "not measured" if figure is None else f"{float(f'{figure:.2g}'):,.0f}"
 
 
 def autoencoder() -> str:
     """What images made by an autoencoder bought."""
+    if not recorded("autoencoder"):
+        return "Not measured yet: `python benchmarks/autoencoder.py` does so."
     found = results("autoencoder")
     summary, rows = found["summary"], found["rows"]
     lines = ["| images a class | test accuracy without | with it | seconds more |", "|---|---|---|---|"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ def looked_up(pixels: Tensor, tables: Tensor) -> Tensor:
     return one_by_one(pixels, lambda image, i: cv2.LUT(image, rows[i]))
 
 
-def one_by_one(pixels: Tensor, change: Callable[[Pixels, int], Pixels]) -> Tensor:
+def one_by_one(pixels: Tensor, change: Callable[[Pixels, int], npt.NDArray[Any]]) -> Tensor:
     """The batch of what `change` makes of each image (h, w, 3) and its number, on the CPU and back."""
     import torch
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from scrimp.augment.batch import Pixels, either_way, looked_up, one_by_one, up_to, whole_up_to
 
@@ -36,7 +38,7 @@ def saturation(pixels: Tensor, generator: Generator, part: float = 0.4) -> Tenso
     import torch
 
     factors = 1 + either_way(part, len(pixels), generator)[:, None, None, None].to(pixels.device, non_blocking=True)
-    luma = sum(weight * pixels[:, n : n + 1] for n, weight in enumerate(_LUMA))
+    luma = _LUMA[0] * pixels[:, :1] + _LUMA[1] * pixels[:, 1:2] + _LUMA[2] * pixels[:, 2:]
     return torch.lerp(luma.expand_as(pixels), pixels.float(), factors).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -60,11 +62,10 @@ def clahe(pixels: Tensor, generator: Generator, part: float = 1.0) -> Tensor:
     tiles = max(1, min(8, min(pixels.shape[2:]) // _TILE_PX))
     spread = cv2.createCLAHE(_CLIP, (tiles, tiles))
 
-    def equalised(image: Pixels, i: int) -> Pixels:
+    def equalised(image: Pixels, i: int) -> npt.NDArray[Any]:
         parts = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
         parts[..., 0] = spread.apply(parts[..., 0])
-        blended: Pixels = cv2.addWeighted(cv2.cvtColor(parts, cv2.COLOR_YCrCb2RGB), shares[i], image, 1 - shares[i], 0)
-        return blended
+        return cv2.addWeighted(cv2.cvtColor(parts, cv2.COLOR_YCrCb2RGB), shares[i], image, 1 - shares[i], 0)
 
     return one_by_one(pixels, equalised)
 
@@ -75,11 +76,10 @@ def edge(pixels: Tensor, generator: Generator, part: float = 1.0) -> Tensor:
 
     shares = up_to(part, len(pixels), generator).tolist()
 
-    def drawn(image: Pixels, i: int) -> Pixels:
+    def drawn(image: Pixels, i: int) -> npt.NDArray[Any]:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         across, down = (cv2.convertScaleAbs(cv2.Sobel(grey, cv2.CV_16S, x, 1 - x)) for x in (1, 0))
         edges = cv2.cvtColor(cv2.add(across, down), cv2.COLOR_GRAY2RGB)
-        blended: Pixels = cv2.addWeighted(edges, shares[i], image, 1 - shares[i], 0)
-        return blended
+        return cv2.addWeighted(edges, shares[i], image, 1 - shares[i], 0)
 
     return one_by_one(pixels, drawn)

@@ -32,10 +32,10 @@ def look(
     from scrimp.images import ImageSource, find_images, inspect_images
     from scrimp.report import write_inspection
 
-    strangeness = None
     if outliers:
         from scrimp.models.autoencoder import strangeness
-    found = inspect_images(find_images(ImageSource(source=src, **images)), outliers=strangeness)
+    seen = find_images(ImageSource(source=src, **images))
+    found = inspect_images(seen, outliers=strangeness if outliers else None)
     page = write_inspection(found, out or default_out(src) / "inspection.html")
     if json_:
         print(json.dumps({**found.to_json(), "page": str(page)}, ensure_ascii=False))

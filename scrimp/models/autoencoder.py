@@ -92,7 +92,7 @@ def fit_autoencoder(
         there = pixels.to(device)
         made = model.decode(model.encode(there), *there.shape[2:])
         optimiser.zero_grad()
-        nn.functional.mse_loss(made, there / 127.5 - 1).backward()
+        nn.functional.mse_loss(made, there / 127.5 - 1).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if part >= 1:
             break
@@ -108,7 +108,8 @@ def strangeness(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> n
     everything = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     model, _ = fit_autoencoder(draws(everything[torch.from_numpy(rows)]), device=torch.device("cpu"))
     errors = []
-    for some in everything.split(_AT_ONCE):
+    for start in range(0, len(everything), _AT_ONCE):
+        some = everything[start : start + _AT_ONCE]
         made = model.pixels(model.encode(some), *some.shape[2:])
         errors.append(((made.float() - some) / 255).square().mean((1, 2, 3)))
     found: npt.NDArray[np.float32] = torch.cat(errors).numpy()
@@ -119,4 +120,6 @@ def draws(pixels: Tensor) -> Iterator[Tensor]:
     """Batches of `BATCH` of the images without end, always the same ones."""
     generator = torch.Generator().manual_seed(0)
     while True:
-        yield from pixels[torch.randperm(len(pixels), generator=generator)].split(BATCH)
+        order = torch.randperm(len(pixels), generator=generator)
+        for start in range(0, len(pixels), BATCH):
+            yield pixels[order[start : start + BATCH]]

@@ -19,7 +19,7 @@ from scrimp.images.decode import reader_of
 from scrimp.store import write_whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 IMAGES = 4
 SEEDS = 2
@@ -81,7 +81,7 @@ def _change(
     return changed
 
 
-def _seeded(seed: int) -> torch.Generator:  # noqa: F821 - imported where it is needed
+def _seeded(seed: int) -> Generator:
     import torch
 
     return torch.Generator().manual_seed(seed)
