@@ -137,6 +137,7 @@ def test_what_is_like_nothing_else_is_the_strangest():
     errors = strangeness(pixels, np.arange(len(pixels)))
     assert errors.shape == (123,)
     assert set(np.argsort(errors)[-3:]) == {120, 121, 122}
+    assert errors[-3:].min() > 2 * errors[:-3].max()
 
 
 def test_an_inspection_names_them_where_it_is_asked_to(tmp_path):

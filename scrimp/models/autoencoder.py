@@ -102,14 +102,25 @@ def fit_autoencoder(
 def strangeness(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """The error with which an autoencoder of the images `rows` makes each image anew: pixels (n, h, w, 3) to (n,).
 
-    The error is the mean square of what differs, of levels from 0 to 1. What it has seen little of it makes badly.
-    Cost: for images of 32 x 32 pixels some seconds for the training, and a second for 5,000 images.
+    Two of them learn a half of `rows` each, drawn at random, and an image is scored by one that has not seen it: what
+    is odd has the largest loss, and so would be learnt by heart before all else. The error is the mean square of what
+    differs, of levels from 0 to 1. Cost: for images of 32 x 32 pixels 5 s for the training, and 2 s for 5,000 images.
     """
     everything = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    model, _ = fit_autoencoder(draws(everything[torch.from_numpy(rows)]), device=torch.device("cpu"))
+    shuffled = np.random.default_rng(0).permutation(rows)
+    one, other = shuffled[: (len(rows) + 1) // 2], shuffled[len(rows) // 2 :]  # of a single image, that one
+    errors = _errors(everything, one)
+    errors[one] = _errors(everything, other)[one]
+    return errors
+
+
+def _errors(pixels: Tensor, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The error of each image by an autoencoder that learnt those of some rows."""
+    seen = pixels[torch.from_numpy(rows)]
+    model, _ = fit_autoencoder(draws(seen), device=torch.device("cpu"), steps=STEPS // 2)
     errors = []
-    for start in range(0, len(everything), _AT_ONCE):
-        some = everything[start : start + _AT_ONCE]
+    for start in range(0, len(pixels), _AT_ONCE):
+        some = pixels[start : start + _AT_ONCE]
         made = model.pixels(model.encode(some), *some.shape[2:])
         errors.append(((made.float() - some) / 255).square().mean((1, 2, 3)))
     found: npt.NDArray[np.float32] = torch.cat(errors).numpy()
