@@ -108,7 +108,7 @@ def strangeness(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> n
     """
     everything = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     shuffled = np.random.default_rng(0).permutation(rows)
-    one, other = shuffled[: (len(rows) + 1) // 2], shuffled[len(rows) // 2 :]  # of a single image, that one
+    one, other = np.array_split(shuffled, 2) if len(rows) > 1 else (rows, rows)
     errors = _errors(everything, one)
     errors[one] = _errors(everything, other)[one]
     return errors
