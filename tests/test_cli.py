@@ -172,7 +172,8 @@ def test_augmentations_are_listed_or_drawn(run: Command, here: Path, photos: Pat
     assert listed["noise"]["unit"] == "standard deviation, part of white"
     assert all(f" {name} " in run("augment").out for name in listed)
     drawn = run("augment", photos, "--preview", "--augment", "crop", "--augment", "mixup", "--json")
-    assert Image.open(here / drawn.json["path"]).size == (1122, 34 + 3 * 116 + 4)
+    with Image.open(here / drawn.json["path"]) as sheet:
+        assert sheet.size == (1122, 34 + 3 * 116 + 4)
     assert_refused(run("augment", photos, "--preview", "--augment", "crpo"), "'crop'")
 
 
