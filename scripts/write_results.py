@@ -20,6 +20,11 @@ def results(name: str) -> dict[str, Any]:
     return content
 
 
+def recorded(name: str) -> bool:
+    """Whether the benchmark of that name has been run."""
+    return (ROOT / "benchmarks" / "results" / f"{name}.json").is_file()
+
+
 def where(found: dict[str, Any]) -> str:
     """Machine, versions and date of a benchmark, as one phrase."""
     machine, versions = found["machine"], found["versions"]
@@ -678,6 +683,58 @@ def half_a_cache() -> str:
     )
 
 
+def augmenting() -> str:
+    """The table of augmentations, with what each costs an image."""
+    from scrimp.augment import AUGMENTATIONS
+
+    found = results("augmenting") if recorded("augmenting") else {"summary": {}}
+    summary = found["summary"]
+    lines = ["| name | what becomes of an image | strength | 64 px | 224 px |", "|---|---|---|---|---|"]
+    for name, card in AUGMENTATIONS.items():
+        strength = f"{card.usual:g} ({card.least:g} to {card.most:g}): {card.unit}" if card.unit else "none"
+        cost = " | ".join(microseconds(summary.get(f"us_per_image.{name}.{px}")) for px in (64, 224))
+        lines.append(f"| `{name}` | {card.says} | {strength} | {cost} |")
+    for name, says in (("mixup", "two images blended"), ("cutmix", "a rectangle of another image pasted in")):
+        cost = " | ".join(microseconds(summary.get(f"us_per_image.{name}.{px}")) for px in (64, 224))
+        lines.append(f"| (`{name}`) | {says}; a setting of its own, `mix` | none | {cost} |")
+    if not summary:
+        return "\n".join([*lines, "", "Microseconds an image: `python benchmarks/augmenting.py` measures them."])
+    lines += [
+        "",
+        "Microseconds an image of a batch of 32, at 64 and 224 pixels, medians of",
+        f"{1 + max(row['round'] for row in found['rows'])} rounds. The autoencoder's own learning comes on top.",
+        f"{where(found)}. Raw figures: [augmenting.json](../benchmarks/results/augmenting.json).",
+    ]
+    return "\n".join(lines)
+
+
+def microseconds(figure: float | None) -> str:
+    """To two digits that count."""
+    return "not measured" if figure is None else f"{float(f'{figure:.2g}'):,.0f}"
+
+
+def autoencoder() -> str:
+    """What images made by an autoencoder bought."""
+    if not recorded("autoencoder"):
+        return "Not measured yet: `python benchmarks/autoencoder.py` does so."
+    found = results("autoencoder")
+    summary, rows = found["summary"], found["rows"]
+    lines = ["| images a class | test accuracy without | with it | seconds more |", "|---|---|---|---|"]
+    for per_class in sorted({row["per_class"] for row in rows}):
+        gain = summary[f"autoencoder_gain_points.{per_class}"]
+        sd = "" if gain["sd"] is None else f" ± {gain['sd']:.1f}"
+        told = f"{gain['mean']:+.1f}{sd} points (n = {gain['n']})"
+        without, seconds = summary[f"without.{per_class}"], summary[f"seconds.{per_class}"]
+        lines.append(f"| {per_class} | {without:.1f} % | {told} | {seconds:.0f} |")
+    lines += [
+        "",
+        f"`{rows[0]['model']}` from scratch, ten easy classes of ImageNet at 64 px, the same number of steps with and",
+        f"without; mean and standard deviation over pairs of the same seed. {where(found)}. Raw figures:",
+        "[autoencoder.json](../benchmarks/results/autoencoder.json).",
+    ]
+    return "\n".join(lines)
+
+
 TECHNIQUE_FIGURES = {
     "val": "val",
     "test": "test",
@@ -736,6 +793,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ),
     ROOT / "docs" / "costs.md": (by_estimate,),
     ROOT / "docs" / "fit.md": (fit_in_docs,),
+    ROOT / "docs" / "augment.md": (augmenting, autoencoder),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),
     ROOT / "docs" / "explain.md": (explain,),

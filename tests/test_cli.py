@@ -160,6 +160,23 @@ def test_a_setting_that_is_no_table_is_refused(run: Command, here: Path) -> None
     assert_refused(run("train", "digits", "--plan", "plan.toml", "--set", "recipe.epochs=1"), "recipe")
 
 
+def test_a_bad_strength_is_refused_with_its_unit_and_range(run: Command) -> None:
+    answer = run("train", "digits", "--model", "ultralight", "--augment", "shift,noise:5")
+    assert_refused(answer, "standard deviation, part of white", "from 0 to 1", "'5'")
+
+
+def test_augmentations_are_listed_or_drawn(run: Command, here: Path, photos: Path) -> None:
+    assert_refused(run("augment", photos), "--preview")
+    assert_refused(run("augment", "--preview"), "--preview")
+    listed = run("augment", "--json").json
+    assert listed["noise"]["unit"] == "standard deviation, part of white"
+    assert all(f" {name} " in run("augment").out for name in listed)
+    drawn = run("augment", photos, "--preview", "--augment", "crop", "--augment", "mixup", "--json")
+    with Image.open(here / drawn.json["path"]) as sheet:
+        assert sheet.size == (1122, 34 + 3 * 116 + 4)
+    assert_refused(run("augment", photos, "--preview", "--augment", "crpo"), "'crop'")
+
+
 @pytest.mark.parametrize("budget", ["soon", "10", "10 dollars", "-5s", "1.2.3s", "0s", ""])
 def test_a_budget_that_makes_no_sense(run: Command, budget: str) -> None:
     answer = run("fit", "digits", f"--budget={budget}")

@@ -541,6 +541,22 @@ def test_components_of_many_images_are_the_same_every_time() -> None:
     np.testing.assert_array_equal(one.axes, other.axes)
 
 
+def test_the_eigenfaces_of_a_class_are_of_its_training_images_alone() -> None:
+    pixels = [np.asarray(photo(seed, (32, 32))) for seed in range(60)]
+    splits = ["train", "train", "test"] * 20
+    found = inspect_images(in_memory(pixels, splits=splits)).pictures.directions
+    assert list(found) == ["c0", "c1"]
+    for number, directions in enumerate(found.values()):
+        own = [row for row in range(60) if row % 2 == number and splits[row] == "train"]
+        flat = np.stack([pixels[row] for row in own]).reshape(len(own), -1) / 255
+        singular = np.linalg.svd(flat - flat.mean(axis=0), compute_uv=False)
+        shares = singular**2 / (singular**2).sum()
+        assert len(directions) == 8
+        np.testing.assert_allclose([one.share for one in directions], shares[:8], rtol=0.02)
+    alike = inspect_images(in_memory([pixels[0]] * 8)).pictures.directions
+    assert alike == {"c0": (), "c1": ()}
+
+
 def test_components_that_were_not_computed_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline, "COMPONENTS", 3)
     dice = np.random.default_rng(0)

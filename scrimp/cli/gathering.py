@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from scrimp.cli.options import EndpointUrl, Json, Source, app, use_endpoint, with_image_options
+from scrimp.cli.options import EndpointUrl, Json, OptionalSource, Source, app, use_endpoint, with_image_options
 from scrimp.cli.settings import default_out
-from scrimp.cli.showing import print_inspection, say, show
+from scrimp.cli.showing import print_augmentations, print_inspection, say, show
+from scrimp.errors import SettingError
 
 
 @app.command("inspect")
@@ -19,6 +20,9 @@ def look(
     images: dict[str, Any],
     src: Source,
     out: Annotated[Path | None, typer.Option(help="HTML page to write; runs/NAME/inspection.html by default.")] = None,
+    outliers: Annotated[
+        bool, typer.Option("--outliers", help="Also look for images unlike all others; takes some seconds more.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Look at the images before training: what is there, what is wrong, what the cheapest model gets."""
@@ -28,7 +32,10 @@ def look(
     from scrimp.images import ImageSource, find_images, inspect_images
     from scrimp.report import write_inspection
 
-    found = inspect_images(find_images(ImageSource(source=src, **images)))
+    if outliers:
+        from scrimp.models.autoencoder import strangeness
+    seen = find_images(ImageSource(source=src, **images))
+    found = inspect_images(seen, outliers=strangeness if outliers else None)
     page = write_inspection(found, out or default_out(src) / "inspection.html")
     if json_:
         print(json.dumps({**found.to_json(), "page": str(page)}, ensure_ascii=False))
@@ -163,6 +170,42 @@ def pack(
         show(f"- left out, {key}: {reason}")
     if verify:
         show("Every byte is as it was written.")
+
+
+@app.command()
+@with_image_options
+def augment(
+    images: dict[str, Any],
+    src: OptionalSource = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Draw what they do to some images of SRC.")] = False,
+    augment: Annotated[list[str] | None, typer.Option(help="What to draw; may be repeated; all by default.")] = None,
+    image_size: Annotated[int, typer.Option(min=8, max=1024, help="Side in pixels at which it is done.")] = 160,
+    out: Annotated[Path | None, typer.Option(help="PNG to write; runs/NAME/augmentations.png by default.")] = None,
+    json_: Json = False,
+) -> None:
+    """List the augmentations, or draw what they do to some images."""
+    from scrimp.augment import AUGMENTATIONS
+
+    if preview != (src is not None):
+        raise SettingError("To draw what augmentations do, give images and --preview; without both, they are listed.")
+    if src is not None:
+        from scrimp.images import ImageSource, find_images
+        from scrimp.report import write_contact_sheet
+
+        found = find_images(ImageSource(source=src, **images))
+        path = out or default_out(src) / "augmentations.png"
+        write_contact_sheet(found, path, names=augment or (), image_px=image_size)
+        if json_:
+            print(json.dumps({"path": str(path)}))
+        else:
+            show(f"Contact sheet: {path}")
+    elif json_:
+        cards = {
+            name: {k: v for k, v in card._asdict().items() if k != "change"} for name, card in AUGMENTATIONS.items()
+        }
+        print(json.dumps(cards, ensure_ascii=False))
+    else:
+        print_augmentations()
 
 
 @app.command()

@@ -37,7 +37,7 @@ ImageSizes = Annotated[list[int] | None, typer.Option("--image-size", help="A si
 Epochs = Annotated[int | None, typer.Option(help="Times that every training image is seen.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images per step.")]
 LearningRate = Annotated[str | None, typer.Option("--lr", help="Highest learning rate; auto finds one first.")]
-Augment = Annotated[str | None, typer.Option(help="none, basic, or names joined by commas.")]
+Augment = Annotated[str | None, typer.Option(help="none, basic, or names of 'scrimp augment': mirror,noise:0.1.")]
 Freeze = Annotated[str | None, typer.Option(help="none, or backbone to train the head alone.")]
 Pretrained = Annotated[
     bool | None,

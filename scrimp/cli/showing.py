@@ -167,6 +167,20 @@ def print_inspection(found: Inspection, page: Path) -> None:
     show(f"Page: {page}")
 
 
+def print_augmentations() -> None:
+    """Every augmentation, its strength and what that means."""
+    from rich.table import Table
+
+    from scrimp.augment import AUGMENTATIONS
+
+    table = Table("augmentation", "what it does to an image", "strength", "from", "to", "which is the")
+    for name, card in AUGMENTATIONS.items():
+        figures = (card.usual, card.least, card.most) if card.unit else ()
+        table.add_row(name, card.says, *(f"{figure:g}" for figure in figures), *([card.unit] if card.unit else []))
+    show(table)
+    show("--augment mirror,noise:0.05 names some, a strength after a colon; mixup and cutmix: --set recipe.mix=mixup.")
+
+
 def print_explanation(found: Explanation, page: Path) -> None:
     """Why a model is right or wrong, in short."""
     from rich.table import Table

@@ -33,6 +33,7 @@ from scrimp.training.history import Epoch, to_csv
 from scrimp.training.mixing import mixed
 from scrimp.training.optimiser import set_mode, set_rates
 from scrimp.training.recipe import Recipe
+from scrimp.training.remaking import remade
 from scrimp.training.resizing import px_at, resized
 from scrimp.training.schedules import lr_at, momentum_at
 from scrimp.training.sharpness import climbed, same_statistics
@@ -224,7 +225,10 @@ def _choose(stage: Stage, rows: npt.NDArray[np.int64], part: float, order: Gener
 def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     """One step: forward, backward, update; adds to the sums of loss and right answers."""
     recipe, images = stage.recipe, stage.ready.images
-    pixels, labels = resized(batch.pixels, px).to(stage.device), batch.labels.to(stage.device)
+    labels, pixels = batch.labels.to(stage.device), batch.pixels
+    if stage.remaker is not None:
+        pixels = remade(pixels.to(stage.device), labels, stage.remaker, images.task, order)
+    pixels = resized(pixels, px).to(stage.device)
     pixels = pixels if recipe.channels_last else pixels.contiguous()
     rows = torch.from_numpy(batch.rows).to(stage.device)
     targets = labels

@@ -65,7 +65,8 @@ class Recipe(Settings):
 
     # What it learns from
     augment: str = "basic"
-    """Names from the table of augmentations, joined by commas; or "none"; "basic" shifts, and mirrors if allowed."""
+    """Names from the table of augmentations, joined by commas, with a strength after a colon: "mirror,noise:0.1"; or
+    "none"; "basic" shifts, and mirrors if allowed."""
     mix: Literal["none", "mixup", "cutmix", "both"] = "none"
     """Blends images of a batch, or pastes a part of one into another, and their labels alike."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -25,6 +25,7 @@ from scrimp.training.features import head_first
 from scrimp.training.lr_finding import find_lr
 from scrimp.training.optimiser import optimiser_for, set_mode
 from scrimp.training.recipe import Recipe
+from scrimp.training.remaking import Remaker, remaker_for
 from scrimp.training.resizing import px_at
 from scrimp.training.teaching import load_teacher
 from scrimp.training.weigh import weigh
@@ -48,6 +49,7 @@ class Stage:
     optimiser: optim.Optimizer
     scaler: torch.amp.GradScaler
     changes: list[Augmentation]
+    remaker: Remaker | None
     teacher: Classifier | None
     average: Average | None
     losses: Tensor  # of every image of the set when it was last learnt from; NaN before
@@ -162,6 +164,7 @@ def set_stage(
         optimiser=optimiser,
         scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
         changes=augmentations(recipe.augment, mirror_ok=ready.images.mirror_ok),
+        remaker=remaker_for(ready, recipe, device, notes),
         teacher=None if recipe.teacher is None else load_teacher(recipe.teacher, ready).to(device),
         average=None if recipe.average == "none" else Average(model, recipe.average, recipe.ema_decay),
         losses=torch.full((len(ready.images),), math.nan, device=device),

@@ -45,18 +45,20 @@ def sample_of(seen: Images) -> Ints:
     return np.sort(np.random.default_rng(0).permutation(rows)[:SAMPLE])
 
 
-def components_of(thumbs: Thumbs) -> Components | None:
+def components_of(thumbs: Thumbs, most: int | None = None) -> Components | None:
     """The leading principal components of thumbnails (n, 32, 32, 3); None for fewer than 2 different ones.
 
-    Cost: about 2 s for 5,000 on two cores. Turk and Pentland, "Eigenfaces for recognition", 1991.
+    most: how many at most, `COMPONENTS` by default. Cost: about 2 s for 5,000 on two cores, a tenth for a few of them.
+    Turk and Pentland, "Eigenfaces for recognition", 1991.
     """
     if len(thumbs) < 2 or not thumbs.std(axis=0).any():
         return None
     from sklearn.decomposition import PCA
 
     pixels = _flat(thumbs)
-    count = min(COMPONENTS, len(pixels) - 1)
-    found = PCA(count, svd_solver="randomized" if len(pixels) > 10 * COMPONENTS else "full", random_state=0).fit(pixels)
+    most = most or COMPONENTS
+    count = min(most, len(pixels) - 1)
+    found = PCA(count, svd_solver="randomized" if len(pixels) > 10 * most else "full", random_state=0).fit(pixels)
     summed = np.cumsum(found.explained_variance_ratio_)
     needed = {f"{share:.0%}": int(np.argmax(summed >= share)) + 1 if summed[-1] >= share else None for share in _SHARES}
     return Components(

@@ -16,14 +16,21 @@ BRIGHT = 0.95
 BLURRY = 0.6
 SMALL = 0.25
 LONG = 0.35
+OUTLIER = 3.5
 """The thresholds of the rules below, where each is said in words, with its reason."""
+
+MAD_OF_NORMAL = 1.4826
+"""The standard deviation of normal values over the median of their distances from their median."""
 
 Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
 
-def find_faults(seen: Images, looks: Looks) -> tuple[Fault, ...]:
-    """Who breaks which rule, of the readable images `seen`; a rule that nobody breaks is there with no images."""
+def find_faults(seen: Images, looks: Looks, strangeness: Floats | None = None) -> tuple[Fault, ...]:
+    """Who breaks which rule, of the readable images `seen`; a rule that nobody breaks is there with no images.
+
+    strangeness: how badly each image could be made anew, (n,), above 0; None leaves that rule out.
+    """
     blank = looks.spread <= PLAIN
     sides = looks.sizes
     short = sides.min(axis=1, initial=np.iinfo(np.int64).max)
@@ -80,6 +87,24 @@ def find_faults(seen: Images, looks: Looks) -> tuple[Fault, ...]:
             slim,
             slim < LONG,
         ),
+        *(() if strangeness is None else (_outliers(seen, strangeness),)),
+    )
+
+
+def _outliers(seen: Images, strangeness: Floats) -> Fault:
+    """Of logarithms, as errors are spread by factors; median and MAD, which the outliers themselves do not move."""
+    errors = np.log(np.maximum(strangeness, 1e-12))
+    off = errors - np.median(errors) if len(errors) else errors
+    spread = MAD_OF_NORMAL * np.median(np.abs(off)) if len(errors) else 0.0
+    scores = off / spread if spread else np.zeros_like(off)
+    return _fault(
+        seen,
+        "outlier",
+        f"an autoencoder of the training images makes it anew with an error more than {OUTLIER} robust standard "
+        "deviations above the median, on a scale of logarithms",
+        "what is like nothing else has not been learnt; the threshold of Iglewicz and Hoaglin (1993)",
+        -scores,
+        scores > OUTLIER,
     )
 
 

@@ -35,6 +35,7 @@ _FAULT_WORDS: dict[FaultKind, tuple[str, str]] = {
     "blurry": ("blurry", "Look at them: delete those that a person could not label."),
     "small": ("much smaller than the rest", "Look at them: they may be previews or icons that got in."),
     "long": ("very long or very tall", "Crop them to what counts: models are shown the middle square."),
+    "outlier": ("unlike the rest", "Look at them: they may have got in by mistake, or be all there is of their kind."),
 }
 
 

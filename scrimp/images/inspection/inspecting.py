@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -27,14 +27,17 @@ _ASPECTS = (0.5, 0.7, 0.95, 1.05, 1.4, 2.0)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Outliers = Callable[[npt.NDArray[np.uint8], Ints], npt.NDArray[np.float32]]
+"""Of thumbnails (n, 32, 32, 3) and the rows to learn from: a figure for each, (n,), the greater the stranger."""
 
 
-def inspect_images(images: Images) -> Inspection:
+def inspect_images(images: Images, *, outliers: Outliers | None = None) -> Inspection:
     """Looks at every image before anything is learnt: what is there, what is wrong, what the cheapest model gets.
 
     Finds unreadable, duplicate, leaked, blank, dark, bright, blurry and misshapen images, and names them; counts
     classes and sizes; computes mean images, eigenfaces and two baselines. Trained on train, chosen on val; of the
     test split only accuracy is reported. Nothing in the data ends it.
+    outliers: says how strange each image is, as `scrimp.models.autoencoder.strangeness` does; who stands out is named.
     Cost: one decode per image over all cores (about 2,000 tiny images or 300 photos a second on two), n**2 / 2 cheap
     comparisons, and some seconds for the baselines; about 3.7 kB of memory an image and 450 MB besides.
 
@@ -51,9 +54,9 @@ def inspect_images(images: Images) -> Inspection:
         imbalance = _imbalance(classes)
         unreadable = tuple(looks.unreadable.values())
         duplicates = find_duplicates(seen, looks)
-        faults = find_faults(seen, looks)
-        overlap = overlap_with_imagenet(images.source.source, images.classes)
         sample = sample_of(seen)
+        faults = find_faults(seen, looks, outliers(looks.thumbs, sample) if outliers and len(sample) else None)
+        overlap = overlap_with_imagenet(images.source.source, images.classes)
         components = components_of(looks.thumbs[sample])
         refused = _why_no_baseline(seen, sample, components is not None)
         baseline = baseline_of(seen, looks.thumbs, sample, components) if components and not refused else None

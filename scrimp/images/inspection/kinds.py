@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from scrimp.cost import FREE, Cost
 from scrimp.images.kinds import LeftOut, Split, Task
 
-FaultKind = Literal["blank", "dark", "bright", "blurry", "small", "long"]
+FaultKind = Literal["blank", "dark", "bright", "blurry", "small", "long", "outlier"]
 
 
 class _Record(BaseModel):
@@ -201,16 +201,25 @@ class Baseline(_Record):
     scores: tuple[Score, ...]
 
 
+class Direction(_Record):
+    """A principal component of the images of a class, as a data URI, and the part of their variance that it holds."""
+
+    image: str
+    share: float
+
+
 class Pictures(_Record):
     """What a page shows, as data URIs: images by key, and the mean image of classes by name.
 
-    examples: keys of some training images of each class that is shown.
+    examples: keys of some training images of each class that is shown. directions: how those of a class differ from
+    their mean, by name, the directions in which they do so most first.
     """
 
     images: dict[str, str] = {}
     examples: dict[str, tuple[str, ...]] = {}
     means: dict[str, str] = {}
     eigenfaces: tuple[str, ...] = ()
+    directions: dict[str, tuple[Direction, ...]] = {}
 
 
 class Finding(_Record):
