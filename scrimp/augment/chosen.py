@@ -93,9 +93,7 @@ def _contrast(image: Pixels, strength: float) -> Pixels:
 
 
 def _colour(image: Pixels, strength: float) -> Pixels:
-    import cv2
-
-    return _apart(image, cv2.cvtColor(_grey(image), cv2.COLOR_GRAY2RGB), strength)
+    return _apart(image, np.repeat(_grey(image)[..., None], 3, axis=2), strength)
 
 
 def _sharpness(image: Pixels, strength: float) -> Pixels:
