@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one epoch of one run a part, on 2,000 images")
     asked = parser.parse_args()
     images = scrimp.find_images(
-        "cifar10", data_dir=asked.data_dir, val_fraction=0.01, per_class=200 if asked.quick else None
+        "cifar10", data_dir=asked.data_dir, val_fraction=0.002, per_class=200 if asked.quick else None
     )
     out = asked.out / "quick" if asked.quick else asked.out
     for part in asked.parts:
