@@ -3,7 +3,8 @@
 Batches of 32 photo-like images, made by this script, at 64 and 224 px, channels last in memory, on the CPU, on as many
 threads as PyTorch takes. Each augmentation takes its turn with a batch in each round, at its usual strength, until
 0.15 s are over; figures are medians over the rounds; the rows hold every one. mixup and cutmix are measured as `train`
-calls them, the autoencoder as it makes every image of a batch anew (its learning beforehand is not in the figure).
+calls them, torchvision's TrivialAugment and RandAugment image by image, the autoencoder as it makes every image of a
+batch anew (its learning beforehand is not in the figure).
 
     python benchmarks/augmenting.py [--quick] [--rounds 5]
 
@@ -26,6 +27,7 @@ import torch
 from loading import photo
 from record import record
 from torch import Tensor
+from torchvision.transforms import v2
 
 from scrimp.augment import AUGMENTATIONS, augmentations
 from scrimp.models.autoencoder import Autoencoder
@@ -55,6 +57,8 @@ def changes(generator: torch.Generator) -> dict[str, Callable[[Tensor], Any]]:
         if card.change:
             (change,) = augmentations(name)
             found[name] = lambda pixels, change=change: change(pixels, generator)  # type: ignore[misc]
+    for name, theirs in (("trivial", v2.TrivialAugmentWide()), ("rand", v2.RandAugment())):
+        found[f"torchvision-{name}"] = lambda pixels, theirs=theirs: [theirs(image) for image in pixels]  # type: ignore[misc]
     return found
 
 

@@ -701,7 +701,11 @@ def augmenting() -> str:
         return "\n".join([*lines, "", "Microseconds an image: `python benchmarks/augmenting.py` measures them."])
     lines += [
         "",
-        "Microseconds an image of a batch of 32, at 64 and 224 pixels, medians of",
+        "Microseconds an image of a batch of 32, at 64 and 224 pixels; torchvision's own TrivialAugment takes",
+        f"{microseconds(summary['us_per_image.torchvision-trivial.64'])} and "
+        f"{microseconds(summary['us_per_image.torchvision-trivial.224'])}, its RandAugment "
+        f"{microseconds(summary['us_per_image.torchvision-rand.64'])} and "
+        f"{microseconds(summary['us_per_image.torchvision-rand.224'])}. Medians of",
         f"{1 + max(row['round'] for row in found['rows'])} rounds. The autoencoder's own learning comes on top.",
         f"{where(found)}. Raw figures: [augmenting.json](../benchmarks/results/augmenting.json).",
     ]
