@@ -6,7 +6,7 @@ weights are kept, so that val chooses nothing either.
 - `ancestor`: the study this one began with: 1,000 images of greatest diversity by features of a network trained on all,
   and SGD at 1e-3 for 50 epochs on VGG-8, VGG-16 and ResNet-18, with and without augmentation, dropout, weight decay.
 - `tuned`: 1,000 images drawn by chance, the preset `few_images`.
-- `choosing`: every method of selection, 100, 500 and 1,000 images, one short recipe for all.
+- `choosing`: every method of selection, 100, 500 and 1,000 images, `few_images` on `ultralight` for 100 epochs.
 
     python benchmarks/cifar10_mini.py [PART ...] [--seeds 3] [--data-dir FOLDER] [--quick]
 
@@ -58,7 +58,6 @@ ANCESTORS: list[dict[str, Any]] = [
     {"model": "resnet18", "optimiser": "adam", "augment": "basic"},
     {"model": "vgg16", "optimiser": "adam", "lr": 1e-4},
 ]
-SHORT_EPOCHS = 60
 KEEPS = (100, 500, 1000)
 
 
@@ -80,7 +79,7 @@ def wanted(part: str, seeds: int) -> Iterator[dict[str, Any]]:
                 }
         case _:
             for keep, seed, method in product(KEEPS, range(seeds), METHODS):
-                recipe = few_images(seed=seed, epochs=SHORT_EPOCHS).model_dump(exclude_unset=True)
+                recipe = few_images("ultralight", seed=seed, epochs=100).model_dump(exclude_unset=True)
                 selection = {"method": method, "keep": keep, "features": "trained", "seed": seed}
                 yield {"name": f"{method}-{keep}-{seed}", "selection": selection, "recipe": recipe}
 

@@ -803,7 +803,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "docs" / "explain.md": (explain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
-    ROOT / "docs" / "select.md": (selecting, diversity),
+    ROOT / "docs" / "select.md": (selecting, diversity, mini),
     ROOT / "docs" / "prepare.md": (resizing, loading),
     ROOT / "docs" / "export.md": (exporting,),
     ROOT / "docs" / "scale.md": (serving,),
