@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
 from PIL import Image
@@ -42,16 +43,22 @@ def save(distilled: Distilled, folder: Path) -> None:
     png_bytes = 0
     _write_facts(distilled, folder, whole=False, png_bytes=None)
     for image, label in zip(pixels, labels, strict=True):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG", optimize=True)
+        content = png(image)
         name = distilled.classes[label].replace("/", "_").replace("\\", "_")
-        store.write_whole(train / name / f"{numbers[label]:04d}.png", buffer.getvalue())
+        store.write_whole(train / name / f"{numbers[label]:04d}.png", content)
         numbers[label] += 1
-        png_bytes += len(buffer.getvalue())
+        png_bytes += len(content)
     write_grid(pixels, labels, folder / "grid.png")
     if distilled.lesson is not None:
         store.write_whole(folder / TENSORS, safetensors.torch.save(_tensors(distilled.lesson)))
     _write_facts(distilled, folder, whole=True, png_bytes=png_bytes)
+
+
+def png(image: npt.NDArray[np.uint8]) -> bytes:
+    """An image (h, w, 3) as a PNG, as small as Pillow makes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def load_lesson(folder: str | Path) -> Lesson:
