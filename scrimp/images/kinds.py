@@ -56,7 +56,7 @@ class ImageSource(Settings):
     subset: str | None = None
     """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole."""
     test: str | None = None
-    """Where val and test come from, when all of `source` is to train on, as after `scrimp distill`; the same classes."""
+    """Where val and test come from when all of `source` is to train on; its classes must have the same names."""
     remote: Remote = "cache"
     """How images at a URI are read: all copied first, each when needed, or kept on disk once read."""
     cache_size: ByteSize = Field(default=ByteSize(20_000_000_000), gt=0)

@@ -23,8 +23,8 @@ def tested_on(images: Images, others: Images) -> Images:
         only_here = sorted(set(images.classes) - set(others.classes))
         only_there = sorted(set(others.classes) - set(images.classes))
         raise ImageError(
-            f"'{here}' cannot be tested on '{there}': their {len(images.classes):,} and {len(others.classes):,} classes "
-            f"do not have the same names. Only in the first: {_some(only_here)}; only in the second: "
+            f"'{here}' cannot be tested on '{there}': their {len(images.classes):,} and {len(others.classes):,} "
+            f"classes do not have the same names. Only in the first: {_some(only_here)}; only in the second: "
             f"{_some(only_there)}. Rename the folders, or give the data that the first was made from."
         )
     train = images.only(images.rows("train"))

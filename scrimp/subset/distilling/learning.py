@@ -60,7 +60,8 @@ def learn(
 
     asked: changes whenever anything does that decides the result. folder: for checkpoint.pt, from which the same call
     goes on after a kill; it is left there at the end. look: shown the images now and then. watch: runs since before
-    the images were read. Ctrl-C ends the learning, not the program. Raises `TrainingError` when the loss is no number any more.
+    the images were read. Ctrl-C ends the learning, not the program.
+    Raises `TrainingError` when the loss is no number any more.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -21,8 +21,9 @@ Step = Callable[[Task, Pool | None, Tensor, Tensor, Generator], Tensor]
 class Way:
     """A method that learns.
 
-    step: given the task, the pool, tiles (n, 3, px, px), labels (n, classes) and a generator, it leaves
-    gradients on images and labels, teaches the pool and gives the loss. whitened: whether images are learned in whitened space, else in standardised colours.
+    step: given the task, the pool, tiles (n, 3, px, px), labels (n, classes) and a generator, it leaves gradients on
+    images and labels, teaches the pool and gives the loss. whitened: whether images are learned in whitened space, else
+    in standardised colours.
     image_rate, label_rate: the highest learning rates, of SGD with momentum 0.5 or of Adam; a label_rate of 0 leaves
     labels as they are, and then what is trained on them learns by cross-entropy. steps: as many as are worth it.
     """

@@ -1,4 +1,4 @@
-"""The space images are learned in: colours and frequencies that vary alike, so that no step is lost on a few of them."""
+"""The space images are learned in: colours and frequencies that vary alike, lest a few of them take all the steps."""
 
 from __future__ import annotations
 
