@@ -45,7 +45,7 @@ def taught(
             (answers.float() - wanted).square().sum(1).mean() / 2 if soft else cross_entropy(answers.float(), wanted)
         )
         optimiser.zero_grad(set_to_none=True)
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimiser.step()
         schedule.step()
     return network.eval()

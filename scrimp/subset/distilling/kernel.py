@@ -14,7 +14,8 @@ def ridge_prediction(features: Tensor, labels: Tensor, of: Tensor, *, ridge: flo
     """
     kernel = features @ features.T
     kernel = kernel + ridge * kernel.trace() / len(kernel) * torch.eye(len(kernel))
-    return (of @ features.T) @ solve(kernel, labels)
+    predicted: Tensor = (of @ features.T) @ solve(kernel, labels)
+    return predicted
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:

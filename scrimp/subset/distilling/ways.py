@@ -73,7 +73,8 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
     def lesson(pupil: torch.nn.Module) -> Tensor:
         with task.autocast():
             answers = pupil(given)
-        return (answers.float() - wanted).square().sum(1).mean() / 2
+        error: Tensor = (answers.float() - wanted).square().sum(1).mean() / 2
+        return error
 
     loss = error.square().sum(1).mean() / 2 - undecided
     loss.backward()  # type: ignore[no-untyped-call]

@@ -33,7 +33,8 @@ class Space:
 
     def pixels(self, images: Tensor) -> Tensor:
         """The way back: float32 (n, 3, px, px), where 0 is black and 1 is white, though they may lie outside."""
-        return _filtered(images, self.back) * self.deviation + self.mean
+        natural: Tensor = _filtered(images, self.back) * self.deviation + self.mean
+        return natural
 
 
 def fit_space(pixels: Tensor, *, whitened: bool) -> Space:
@@ -52,7 +53,8 @@ def fit_space(pixels: Tensor, *, whitened: bool) -> Space:
     scale = (values.clamp_min(0) + _FLOOR).sqrt()
 
     def matrix(factors: Tensor) -> Tensor:
-        return ((vectors * factors[..., None, :]) @ vectors.mT).float()
+        made: Tensor = (vectors * factors[..., None, :]) @ vectors.mT
+        return made.float()
 
     return Space(mean, deviation, matrix(1 / scale), matrix(scale))
 
@@ -62,7 +64,8 @@ def _filtered(images: Tensor, matrices: Tensor | None) -> Tensor:
         return images
     cosines = _cosines(images.shape[-1])
     waves = (cosines @ images @ cosines.T).permute(2, 3, 1, 0)  # (px, px, 3, n)
-    return cosines.T @ (matrices @ waves).permute(3, 2, 0, 1) @ cosines
+    filtered: Tensor = cosines.T @ (matrices @ waves).permute(3, 2, 0, 1) @ cosines
+    return filtered
 
 
 def _cosines(px: int) -> Tensor:
