@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_spots import spots
 
-from scrimp.cost import Cost
-from scrimp.images import Images, ImageSource
-from scrimp.images.fingerprint import fingerprint
+from scrimp.images import Images
 from scrimp.subset import Distilled, distill
 from scrimp.subset.distillation import LEARNED, METHODS
 
@@ -23,30 +22,6 @@ def method(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRIMP_CACHE", str(tmp_path / "cache"))
-
-
-def spots(train_per_class: int = 6) -> Images:
-    """Two classes: a light spot in the top left corner, or in the bottom right one, on noise."""
-    chance = np.random.default_rng(0)
-    labels, splits, items = [], [], []
-    for split, count in (("train", train_per_class), ("val", 2), ("test", 2)):
-        for label in (0, 1):
-            for _ in range(count):
-                pixels = chance.integers(0, 60, (8, 8, 3))
-                pixels[4 * label : 4 * label + 4, 4 * label : 4 * label + 4] += 180
-                items.append(pixels.astype(np.uint8))
-                labels.append(label)
-                splits.append(split)
-    return Images(
-        source=ImageSource(source="spots"),
-        items=tuple(items),
-        keys=tuple(f"{number:03d}" for number in range(len(items))),
-        labels=np.array(labels, dtype=np.int64),
-        splits=np.array(splits, dtype="<U5"),
-        classes=("first", "second"),
-        fingerprint=fingerprint(*items),
-        cost=Cost(seconds=100.0),
-    )
 
 
 def made_by(method: str, images: Images, *, per_class: int = 1, seed: int = 0, out: Path | None = None) -> Distilled:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from make_spots import spots
 from sklearn.kernel_ridge import KernelRidge
 from torch import Tensor
 
@@ -22,7 +23,6 @@ from scrimp.subset.distilling.pool import seeded
 from scrimp.subset.distilling.saving import load_lesson
 from scrimp.subset.distilling.siamese import CHANGES, augment
 from scrimp.subset.distilling.whitening import fit_space
-from tests.contract.test_distillers import spots
 
 
 @pytest.fixture(autouse=True)

@@ -80,16 +80,16 @@ def learn(
             step, earlier = held["step"], Cost(**held["cost"])
             images.data, labels.data = held["images"], held["labels"]
             optimiser.load_state_dict(held["optimiser"])
-            if pool:
+            if pool and held["pool"]:
                 pool.load(held["pool"])
 
-        def save() -> None:
+        def save(*, to_go_on: bool) -> None:
             look(images.detach())
             if folder:
                 content = {"asked": asked, "step": step, "cost": asdict(earlier + watch.cost)}
                 content |= {"images": images.detach(), "labels": labels.detach(), "optimiser": optimiser.state_dict()}
                 buffer = io.BytesIO()
-                torch.save(content | {"pool": pool.state() if pool else []}, buffer)
+                torch.save(content | {"pool": pool.state() if pool and to_go_on else []}, buffer)
                 write_whole(folder / "checkpoint.pt", buffer.getvalue())
 
         looked, interrupted = time.perf_counter(), False
@@ -113,11 +113,11 @@ def learn(
                         advance(part - told, f"step {step:,}, loss {float(loss):.3f}")
                         told = part
                     if time.perf_counter() - looked > _LOOK_EVERY_S:
-                        save()
+                        save(to_go_on=True)
                         looked = time.perf_counter()
             except KeyboardInterrupt:
                 interrupted = True
-        save()
+        save(to_go_on=interrupted)
     return Learned(images=images.detach(), labels=labels.detach(), steps=step, earlier=earlier, interrupted=interrupted)
 
 
