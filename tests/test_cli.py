@@ -535,5 +535,5 @@ def test_distilling_and_training_on_it(run: Command, photos: Path) -> None:
     assert (facts["images"], facts["folder"], facts["page"]) == (len(facts["classes"]), "made", None)
     assert len(list(Path("made/train").glob("*/0000.png"))) == len(facts["classes"])
     trained = run("train", "made", "--test", photos, "--model", "ultralight", *TINY, "--json").json
-    assert trained["images"]["train"] == len(facts["classes"])
-    assert trained["images"]["test"] > len(facts["classes"])
+    assert trained["image_counts"]["train"] == len(facts["classes"])
+    assert trained["image_counts"]["test"] > len(facts["classes"])
