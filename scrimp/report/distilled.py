@@ -125,12 +125,11 @@ def _chart(judged: Judged, axis: str, title: str) -> dict[str, Any]:
     return {
         "data": traces,
         "layout": {
-            "height": 380,
             "margin": {"l": 64, "r": 16, "t": 16, "b": 56},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"color": "var(--ink)", "family": "system-ui, sans-serif"},
-            "xaxis": {"title": {"text": title}, "type": "log", "gridcolor": "var(--line)", "dtick": 1},
+            "xaxis": {"title": {"text": title}, "type": "log", "gridcolor": "var(--line)"},
             "yaxis": {
                 "title": {"text": "accuracy on val"},
                 "tickformat": ".0%",
