@@ -71,6 +71,6 @@ def _filtered(images: Tensor, matrices: Tensor | None) -> Tensor:
 def _cosines(px: int) -> Tensor:
     """The orthonormal DCT-II, (px, px): a wave a row."""
     places = torch.arange(px, dtype=torch.float64)
-    waves = torch.cos(torch.pi / px * places[:, None] * (places + 0.5)) * (2 / px) ** 0.5
+    waves: Tensor = torch.cos(torch.pi / px * places[:, None] * (places + 0.5)) * (2 / px) ** 0.5
     waves[0] /= 2**0.5
     return waves.float()
