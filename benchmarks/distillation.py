@@ -126,6 +126,7 @@ def measure(asked: argparse.Namespace, name: str, per_class: int, method: str, f
             networks=asked.networks if kind == "convnet3" else min(3, asked.networks),
             steps=50 if asked.quick else STEPS,
             precision=precision,
+            mirror=images.mirror_ok,
         )
         for kind, network in networks(len(images.classes), px).items()
     }

@@ -154,6 +154,10 @@ def distill(
             f"distill makes images of one class each, but with task='{images.task}' an image has no one class: use "
             "select to train on fewer images."
         )
+    if out:
+        from scrimp.subset.distilling.saving import check_folder
+
+        check_folder(Path(out), distillation, images.source)
     with Stopwatch(shared_sensor()) as watch:
         by_class = ordered_by_class(images.keys, images.labels, images.rows("train"), salt="distill")
         largest = max((len(rows) for rows in by_class), default=0)

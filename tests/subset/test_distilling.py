@@ -18,7 +18,7 @@ from scrimp.subset import Distillation, distill
 from scrimp.subset.distilling import learning, ways
 from scrimp.subset.distilling.formation import fold, unfold
 from scrimp.subset.distilling.kernel import one_hot, ridge_prediction
-from scrimp.subset.distilling.network import ConvNet
+from scrimp.subset.distilling.network import ConvNet, in_blocks
 from scrimp.subset.distilling.pool import seeded
 from scrimp.subset.distilling.saving import load_lesson
 from scrimp.subset.distilling.siamese import CHANGES, augment
@@ -106,9 +106,28 @@ def test_every_change_does_something_and_passes_gradients(change: object) -> Non
 def test_alike_means_every_image_by_the_same_amount() -> None:
     one = torch.randn(1, 3, 16, 16, generator=seeded(0))
     for seed in range(12):
-        changed = augment(one.repeat(4, 1, 1, 1), seeded(seed), alike=True)
+        changed = augment(one.repeat(4, 1, 1, 1), seeded(seed), alike=True, mirror=True)
         assert torch.allclose(changed, changed[:1].expand(4, 3, 16, 16), atol=1e-6)
-        assert torch.equal(augment(one.repeat(2, 1, 1, 1), seeded(seed), alike=True)[0], changed[0])
+        again = augment(one.repeat(2, 1, 1, 1), seeded(seed), alike=True, mirror=True)
+        assert torch.allclose(again[0], changed[0], atol=1e-6)
+
+
+def test_what_a_mirror_would_change_is_not_mirrored() -> None:
+    left = torch.zeros(400, 3, 16, 16)
+    left[:, :, :, :2] = 1  # at the very edge: no other change takes it to the other one
+    by = {mirror: [augment(left, seeded(seed), mirror=mirror) for seed in range(60)] for mirror in (True, False)}
+    swapped = {mirror: [bool((one[:, :, 8, -1] > 0.9).any()) for one in found] for mirror, found in by.items()}
+    assert any(swapped[True])
+    assert not any(swapped[False])
+
+
+def test_blocks_are_one_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrimp.subset.distilling.network._PIXELS", 3 * 8 * 8)
+    network, seen = ConvNet(2, 8, width=4), []
+    network.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    images = torch.randn(7, 3, 8, 8)
+    assert torch.allclose(in_blocks(network, images), network(images), atol=1e-5)
+    assert seen == [3, 3, 1, 7]
 
 
 # ---------------------------------------------------------------- the network

@@ -106,6 +106,7 @@ def judged(distilled: Distilled, images: Images, *, networks: int, steps: int = 
                 networks=networks,
                 steps=steps,
                 precision=precision_for("auto", torch.device("cpu"))[0],
+                mirror=images.mirror_ok,
             )
             rows = made.rows("train")
             entries.append(

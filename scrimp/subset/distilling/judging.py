@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy
 
+from scrimp.subset.distilling.network import in_blocks
 from scrimp.subset.distilling.pool import seeded
 from scrimp.subset.distilling.siamese import augment
 
@@ -17,7 +18,7 @@ _BATCH = 256
 
 
 def taught(
-    network: nn.Module, images: Tensor, labels: Tensor, *, steps: int, seed: int, precision: torch.dtype
+    network: nn.Module, images: Tensor, labels: Tensor, *, steps: int, seed: int, precision: torch.dtype, mirror: bool
 ) -> nn.Module:
     """The network after `steps` steps, in batches of up to 256, with siamese augmentation.
 
@@ -39,7 +40,7 @@ def taught(
     for _ in range(steps):
         rows = torch.randperm(len(images), generator=generator)[:_BATCH]
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            answers = network(augment(images[rows], generator))
+            answers = network(augment(images[rows], generator, mirror=mirror))
         wanted = labels[rows]
         error = (
             (answers.float() - wanted).square().sum(1).mean() / 2 if soft else cross_entropy(answers.float(), wanted)
@@ -59,7 +60,7 @@ def accuracy(
     right = total = 0
     for images, classes in asked:
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            answers = network(images).argmax(1)
+            answers = in_blocks(network, images).argmax(1)
         right += int((answers == torch.from_numpy(classes)).sum())
         total += len(classes)
     return right / total
@@ -74,13 +75,14 @@ def accuracies(
     networks: int,
     steps: int,
     precision: torch.dtype,
+    mirror: bool,
     seed: int = 0,
 ) -> list[float]:
-    """Of as many fresh networks, each of its own seed."""
+    """Of as many fresh networks, each of its own seed. mirror: whether a mirrored image keeps its label."""
     found = []
     with torch.random.fork_rng(devices=[]):
         for number in range(seed, seed + networks):
             torch.manual_seed(number)
-            network = taught(make(), images, labels, steps=steps, seed=number, precision=precision)
+            network = taught(make(), images, labels, steps=steps, seed=number, precision=precision, mirror=mirror)
             found.append(accuracy(network, asked(), precision))
     return found

@@ -89,6 +89,7 @@ def make(images: Images, distillation: Distillation, folder: Path | None, watch:
         image_px=px,
         per_class=distillation.per_class,
         formation=distillation.formation,
+        mirror_ok=images.mirror_ok,
         precision=precision_for("auto", torch.device("cpu"))[0],
     )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from scrimp.subset.distilling.network import ConvNet
+from scrimp.subset.distilling.network import ConvNet, in_blocks
 from scrimp.subset.distilling.pool import Pool, seeded
 from scrimp.subset.distilling.siamese import augment
 from scrimp.subset.distilling.task import Task
@@ -22,10 +22,12 @@ def features_apart(task: Task, tiles: Tensor, generator: Generator, real_per_cla
     seed = int(torch.randint(2**31, (), generator=generator))
     apart = torch.zeros(())
     for label, own in enumerate(tiles.chunk(task.classes)):
-        real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True)
+        real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True, mirror=task.mirror_ok)
+        changed = augment(own, seeded(seed), alike=True, mirror=task.mirror_ok)
         with task.autocast():
-            goal = network.features(real).float().mean(0)
-            found = network.features(augment(own, seeded(seed), alike=True)).float().mean(0)
+            with torch.no_grad():
+                goal = in_blocks(network.features, real).float().mean(0)
+            found = network.features(changed).float().mean(0)
         apart = apart + (found - goal).square().sum()
     return apart
 
@@ -40,19 +42,20 @@ def gradients_apart(task: Task, tiles: Tensor, generator: Generator, real_per_cl
     seed = int(torch.randint(2**31, (), generator=generator))
     apart = torch.zeros(())
     for label, own in enumerate(tiles.chunk(task.classes)):
-        real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True)
+        real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True, mirror=task.mirror_ok)
+        changed = augment(own, seeded(seed), alike=True, mirror=task.mirror_ok)
         with task.autocast():
             real_loss = cross_entropy(network(real).float(), torch.full((len(real),), label))
         goals = torch.autograd.grad(real_loss, weights)
-        loss = cross_entropy(network(augment(own, seeded(seed), alike=True)), torch.full((len(own),), label))
+        loss = cross_entropy(network(changed), torch.full((len(own),), label))
         found = torch.autograd.grad(loss, weights, create_graph=True)
         for one, goal in zip(found, goals, strict=True):
             apart = apart + (1 - cosine_similarity(one.flatten(1), goal.flatten(1))).sum()
     return apart
 
 
-def teach_classes(pool: Pool, tiles: Tensor, labels: Tensor, generator: Generator) -> None:
+def teach_classes(pool: Pool, task: Task, tiles: Tensor, generator: Generator) -> None:
     """A step of every pupil on the tiles, changed by siamese augmentation."""
-    changed = augment(tiles, generator)
+    changed, labels = augment(tiles, generator, mirror=task.mirror_ok), task.first_labels()
     for number in range(len(pool.pupils)):
         pool.teach(number, lambda network: cross_entropy(network(changed), labels))

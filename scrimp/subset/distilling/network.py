@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log2
 
 import torch
@@ -47,3 +48,11 @@ class ConvNet(nn.Module):
         """Logits (n, classes)."""
         logits: Tensor = self.head(self.features(images))
         return logits
+
+
+_PIXELS = 256 * 32 * 32  # of images in a network at once, so that memory does not grow with the side
+
+
+def in_blocks(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """What a network gives for images (n, 3, px, px), block by block, where no gradient is wanted."""
+    return torch.cat([network(block) for block in images.split(max(1, _PIXELS // images.shape[-1] ** 2))])

@@ -21,21 +21,17 @@ from scrimp.subset.distilling.making import Lesson, write_grid
 from scrimp.subset.distilling.whitening import Space
 
 if TYPE_CHECKING:
-    from scrimp.subset.distillation import Distilled
+    from scrimp.images import ImageSource
+    from scrimp.settings import Settings
+    from scrimp.subset.distillation import Distillation, Distilled
 
 TENSORS, FACTS = "distilled.safetensors", "distilled.json"
 
 
 def save(distilled: Distilled, folder: Path) -> None:
-    """Writes the folder; its json comes last, so that a folder with one is whole.
-
-    Raises `SettingError` where the folder holds training images of another distillation, or other ones.
-    """
+    """Writes the folder; its json says that it is whole at the end. Raises as `check_folder`."""
+    check_folder(folder, distilled.distillation, distilled.source)
     train = folder / "train"
-    if train.is_dir() and any(train.iterdir()) and not _is_ours(folder, distilled):
-        raise SettingError(
-            f"'{train}' holds images already, not of this distillation: give another folder, or empty it."
-        )
     rows = distilled.rows("train")
     pixels = np.stack([np.asarray(distilled.items[row]) for row in rows])
     labels = distilled.labels[rows].tolist()
@@ -52,6 +48,26 @@ def save(distilled: Distilled, folder: Path) -> None:
     if distilled.lesson is not None:
         store.write_whole(folder / TENSORS, safetensors.torch.save(_tensors(distilled.lesson)))
     _write_facts(distilled, folder, whole=True, png_bytes=png_bytes)
+
+
+def check_folder(folder: Path, distillation: Distillation, source: ImageSource) -> None:
+    """Raises `SettingError` where a folder holds training images that another distillation made, or other ones."""
+    train = folder / "train"
+    if not (train.is_dir() and any(train.iterdir())):
+        return
+    try:
+        facts = json.loads((folder / FACTS).read_bytes())
+        ours = [facts["distillation"], facts["source"]] == [_plain(distillation), _plain(source)]
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise SettingError(
+            f"'{train}' holds images already, not of this distillation: give another folder, or empty it."
+        )
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude={"data_dir"})
 
 
 def png(image: npt.NDArray[np.uint8]) -> bytes:
@@ -94,8 +110,8 @@ def _tensors(lesson: Lesson) -> dict[str, Tensor]:
 def _write_facts(distilled: Distilled, folder: Path, *, whole: bool, png_bytes: int | None) -> None:
     facts: dict[str, Any] = {
         "whole": whole,
-        "distillation": distilled.distillation.model_dump(mode="json"),
-        "source": distilled.source.model_dump(mode="json", exclude={"data_dir"}),
+        "distillation": _plain(distilled.distillation),
+        "source": _plain(distilled.source),
         "classes": list(distilled.classes),
         "fingerprint": distilled.fingerprint,
         "images": len(distilled.rows("train")),
@@ -107,11 +123,3 @@ def _write_facts(distilled: Distilled, folder: Path, *, whole: bool, png_bytes: 
         "notes": list(distilled.notes),
     }
     store.write_whole(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False).encode())
-
-
-def _is_ours(folder: Path, distilled: Distilled) -> bool:
-    try:
-        facts = json.loads((folder / FACTS).read_bytes())
-        return bool(facts["distillation"] == distilled.distillation.model_dump(mode="json"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

@@ -57,13 +57,16 @@ def _rotate(images: Tensor, draws: Tensor) -> Tensor:
 CHANGES: tuple[Change, ...] = (_colour, _crop, _cutout, _flip, _scale, _rotate)
 
 
-def augment(images: Tensor, generator: Generator, *, alike: bool = False) -> Tensor:
+def augment(images: Tensor, generator: Generator, *, mirror: bool, alike: bool = False) -> Tensor:
     """One change, drawn for the batch, of images (n, 3, px, px), each by its own amount, or all `alike`.
+
+    mirror: whether a mirrored image keeps its label.
 
     DSA of Zhao and Bilen (ICML 2021, arXiv 2102.08259), in the form where each step draws one of six changes.
     Gradients pass through. Real and learned images are changed alike by generators of the same seed.
     """
-    change = CHANGES[int(torch.randint(len(CHANGES), (), generator=generator))]
+    allowed = [change for change in CHANGES if mirror or change is not _flip]
+    change = allowed[int(torch.randint(len(allowed), (), generator=generator))]
     draws = torch.rand(1 if alike else len(images), 3, generator=generator)
     return change(images, draws.expand(len(images), 3))
 

@@ -19,6 +19,7 @@ class Task:
     """Real images of `classes` classes, read when they are drawn, and how many shall stand for them.
 
     read: gives uint8 (n, px, px, 3) of rows. rows: of each class, int64. formation: tiles along a side of an image.
+    mirror_ok: whether a mirrored image keeps its label.
     """
 
     read: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
@@ -27,6 +28,7 @@ class Task:
     image_px: int
     per_class: int
     formation: int
+    mirror_ok: bool
     precision: torch.dtype
     every: npt.NDArray[np.int64] = field(init=False)
     label_of: npt.NDArray[np.int64] = field(init=False)

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from scrimp.subset.distilling.kernel import one_hot, ridge_prediction
 from scrimp.subset.distilling.matching import features_apart, gradients_apart, teach_classes
-from scrimp.subset.distilling.network import ConvNet
+from scrimp.subset.distilling.network import ConvNet, in_blocks
 from scrimp.subset.distilling.pool import Pool
 from scrimp.subset.distilling.task import Task
 
@@ -47,7 +47,7 @@ def _match_gradients(task: Task, pool: Pool | None, tiles: Tensor, labels: Tenso
     assert pool is not None
     loss = gradients_apart(task, tiles, generator, 64, pool.pupils[0].network)
     loss.backward()  # type: ignore[no-untyped-call]
-    teach_classes(pool, tiles.detach(), task.first_labels(), generator)
+    teach_classes(pool, task, tiles.detach(), generator)
     return loss.detach()
 
 
@@ -63,7 +63,7 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
     real, classes = task.draw(256, generator)
     with task.autocast():
         with torch.no_grad():
-            seen = network.features(real).float()
+            seen = in_blocks(network.features, real).float()
         features = network.features(tiles).float()
     error = ridge_prediction(features, labels, seen) - one_hot(classes, task.classes)
     first, second = labels.topk(2, dim=1).values.unbind(1)
