@@ -55,4 +55,5 @@ _PIXELS = 256 * 32 * 32  # of images in a network at once, so that memory does n
 
 def in_blocks(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """What a network gives for images (n, 3, px, px), block by block, where no gradient is wanted."""
-    return torch.cat([network(block) for block in images.split(max(1, _PIXELS // images.shape[-1] ** 2))])
+    blocks = torch.split(images, max(1, _PIXELS // images.shape[-1] ** 2))
+    return torch.cat([network(block) for block in blocks])
