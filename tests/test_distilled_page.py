@@ -58,7 +58,7 @@ def test_it_says_what_it_is_worth(beside: Judged, tmp_path: Path) -> None:
     assert "It is worth at least 10 real images a class." in text
     assert "The test split was not looked at." in text
     assert text.count("data:image/png;base64,") == 6  # two classes of the first three entries, one image each
-    assert "http" not in re.sub(r"http://www\.w3\.org\S*", "", text)
+    assert "://" not in text
 
 
 def test_the_charts_are_plotlys_and_say_seconds_of_both(beside: Judged, tmp_path: Path) -> None:

@@ -212,6 +212,19 @@ def test_learning_labels_alone_leaves_the_images() -> None:
     assert not torch.equal(made.lesson.labels, one_hot(torch.tensor([0, 1]), 2))
 
 
+def test_k_center_takes_what_is_usual_and_then_what_is_not() -> None:
+    images = spots()
+    odd = {int(images.rows("train")[labels][-1]) for labels in (slice(0, 6), slice(6, 12))}
+    for row in images.rows("train"):
+        usual = images.items[int(images.labels[row]) * 6]
+        images.items[row][:] = usual if row not in odd else 255 - np.asarray(usual)  # type: ignore[index]
+    made = distill(images, method="k-center", per_class=2, image_px=8)
+    for label in (0, 1):
+        first, second = (made.items[row] for row in made.rows("train") if made.labels[row] == label)
+        assert np.array_equal(first, images.items[label * 6])
+        assert np.array_equal(second, 255 - np.asarray(images.items[label * 6]))
+
+
 def test_formation_makes_four_of_half_the_side() -> None:
     made = distill(spots(), method="frepo", image_px=8, formation=2, steps=2)
     rows = made.rows("train")
