@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_explanation, write_inspection, write_lr_curve, write_report
+    from scrimp.report import write_distillation, write_explanation, write_inspection, write_lr_curve, write_report
     from scrimp.serving import export, serve
     from scrimp.store import Pushed, push
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
@@ -55,6 +55,7 @@ _HOME = {
     "load_model": "models.saved",
     "Plan": "plan",
     "read_plan": "plan",
+    "write_distillation": "report",
     "write_explanation": "report",
     "write_inspection": "report",
     "write_lr_curve": "report",
@@ -125,6 +126,7 @@ __all__ = [
     "train",
     "tune",
     "vary",
+    "write_distillation",
     "write_explanation",
     "write_inspection",
     "write_lr_curve",

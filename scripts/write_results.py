@@ -295,6 +295,43 @@ def selecting() -> str:
     )
 
 
+def distillation() -> str:
+    """How accurate networks are that learn from a few images: real, averaged, learned."""
+    found = results("distillation")
+    cells: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, figures in found["summary"].items():
+        group, method = key.split(".")
+        cells.setdefault(method, {})[group] = figures
+    groups = sorted({group for by in cells.values() for group in by}, key=lambda g: (g.split("_ipc")[0], _per_class(g)))
+    titles = [f"{DISTILLED_NAMES[group.split('_ipc')[0]]}, {_per_class(group)} a class" for group in groups]
+    order = sorted(cells, key=lambda method: min(figures["mean"] for figures in cells[method].values()))
+    lines = [
+        "Test accuracy in points, mean and standard deviation over fresh networks (ConvNet, instance norm), and the",
+        "time that making the images took:",
+        "",
+        f"| method | {' | '.join(titles)} |",
+        "|---|" + "---|" * len(groups),
+    ]
+    for method in order:
+        told = []
+        for group in groups:
+            figures = cells[method].get(group)
+            spread = f" ± {figures['sd']:.1f}" if figures and figures["sd"] is not None else ""
+            told.append(f"{figures['mean']:.1f}{spread} ({figures['seconds'] / 60:.1f} min)" if figures else "")
+        lines.append(f"| `{method}` | {' | '.join(told)} |")
+    lines += ["", "The same images, learned from by others (means):", "", "| images | ConvNet, batch norm | `vgg8` |"]
+    lines.append("|---|---|---|")
+    for key, figures in found["summary"].items():
+        others = figures["others"]
+        lines.append(f"| `{key}` | {others['convnet3-batch']:.1f} | {others['vgg8']:.1f} |")
+    lines += ["", f"{where(found)}. Raw figures:", "[distillation.json](../benchmarks/results/distillation.json)."]
+    return "\n".join(lines)
+
+
+def _per_class(group: str) -> int:
+    return int(group.split("_ipc")[1])
+
+
 def diversity() -> str:
     """How near the search for diversity comes to the best values known, and random draws to it."""
     found = results("diversity")
@@ -753,6 +790,8 @@ STUDY_NAMES = {
     "techniques": "From scratch: a small network, 2,000 images of CIFAR-10",
     "techniques_pretrained": "From published weights: mobilenet_v2, 1,000 images of CIFAR-10 at 64 px",
 }
+
+DISTILLED_NAMES = {"cifar10": "CIFAR-10", "imagenette64": "Imagenette at 64 px"}
 
 REMOTE_WAYS = {
     "folder": "from the folder, no server",

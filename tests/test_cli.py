@@ -548,3 +548,17 @@ def test_models_that_start_from_weights_are_trained_frugally_unless_told_otherwi
     assert recipe(model="ultralight").head_first == "none", "it has no weights"
     assert recipe(model="mobilenet_v2", pretrained=False).norm_stats == "learn"
     assert recipe("plain", model="mobilenet_v2").head_first == "none"
+
+
+# ---------------------------------------------------------------- distilling
+
+
+def test_distilling_and_training_on_it(run: Command, photos: Path) -> None:
+    facts = run(
+        "distill", photos, "--method", "real", "--image-size", "16", "--judge", "0", "--out", "made", "--json"
+    ).json
+    assert (facts["images"], facts["folder"], facts["page"]) == (len(facts["classes"]), "made", None)
+    assert len(list(Path("made/train").glob("*/0000.png"))) == len(facts["classes"])
+    trained = run("train", "made", "--test", photos, "--model", "ultralight", *TINY, "--json").json
+    assert trained["image_counts"]["train"] == len(facts["classes"])
+    assert trained["image_counts"]["test"] > len(facts["classes"])

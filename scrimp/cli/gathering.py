@@ -129,6 +129,66 @@ def select(
 
 @app.command()
 @with_image_options
+def distill(
+    images: dict[str, Any],
+    src: Source,
+    per_class: Annotated[int, typer.Option(min=1, help="Images to make for each class.")] = 1,
+    method: Annotated[str, typer.Option(help="mean, real, k-center, dm, dsa, frepo, …; docs/distill.md.")] = "frepo",
+    image_size: Annotated[int, typer.Option(help="Side in pixels; a power of two where images are learned.")] = 32,
+    formation: Annotated[int, typer.Option(help="2 learns four images of half the side in the place of one.")] = 1,
+    steps: Annotated[int | None, typer.Option(help="Steps of learning; by default as many as are worth it.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Learning ends after these.")] = None,
+    judge: Annotated[int, typer.Option(min=0, help="Networks that judge the images on val, for the page.")] = 2,
+    seed: Annotated[int, typer.Option(help="Which images are taken or begun from, and every other draw.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the images made; runs/NAME/distilled by default.")] = None,
+    json_: Json = False,
+) -> None:
+    """Make one training image a class, or a few, that stand for all; 'scrimp train OUT --test SRC' trains on them.
+
+    Run the same command again after an interruption: it goes on.
+    """
+    from scrimp.cost import warm_up_sensor
+
+    warm_up_sensor()
+    from scrimp.images import ImageSource, find_images
+    from scrimp.subset import distill
+
+    found = find_images(ImageSource(source=src, **images))
+    folder = out or default_out(src) / "distilled"
+    distilled = distill(
+        found,
+        per_class=per_class,
+        method=method,
+        image_px=image_size,
+        formation=formation,
+        steps=steps,
+        max_seconds=minutes * 60 if minutes else None,
+        seed=seed,
+        out=folder,
+    )
+    if distilled.status == "interrupted":
+        say(f"Stopped after {distilled.steps:,} steps: the same command goes on from there.")
+        raise typer.Exit(130)
+    page = None
+    if judge:
+        from scrimp.report import write_distillation
+        from scrimp.subset.distilling.comparing import judged
+
+        page = write_distillation(judged(distilled, found, networks=judge), folder / "report.html")
+    if json_:
+        facts = json.loads((folder / "distilled.json").read_bytes())
+        print(json.dumps({**facts, "folder": str(folder), "page": str(page) if page else None}, ensure_ascii=False))
+        return
+    show(f"{len(distilled.rows('train')):,} images for {len(distilled.classes):,} classes: '{folder}'.")
+    show(f"Making them took {distilled.making.seconds:,.1f} s.")
+    for note in distilled.notes:
+        show(f"- {note}")
+    if page:
+        show(f"Page: {page}")
+
+
+@app.command()
+@with_image_options
 def pack(
     images: dict[str, Any],
     src: Source,

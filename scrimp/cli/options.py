@@ -66,6 +66,7 @@ IMAGE_OPTIONS: dict[str, Any] = {
     "min_per_class": Annotated[int | None, typer.Option(help="Leave out classes with fewer images.")],
     "per_class": Annotated[int | None, typer.Option(help="Keep at most this many images a class.")],
     "subset": Annotated[str | None, typer.Option(help="Train on what a kept list of 'scrimp select' names alone.")],
+    "test": Annotated[str | None, typer.Option(help="Train on all of SRC; take val and test from here.")],
     "boxes": Annotated[str | None, typer.Option(help="voc: crop to the boxes of Pascal-VOC XML files.")],
     "box_pick": Annotated[str | None, typer.Option(help="Of several boxes: first, largest or each.")],
     "box_margin": Annotated[float | None, typer.Option(help="Room around a box, percent of its sides.")],
@@ -85,18 +86,22 @@ def use_endpoint(url: str | None) -> None:
 
 
 def with_image_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options above, after its own; it finds those that were given in its `images`."""
+    """Gives a command the options above, after its own; it finds those that were given in its `images`.
+
+    A command that has an option of such a name itself means its own by it.
+    """
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "images"]
+    offered = {name: option for name, option in IMAGE_OPTIONS.items() if name not in {p.name for p in own}}
 
     @functools.wraps(command)
     def called(**options: Any) -> None:
-        given = {name: options.pop(name) for name in IMAGE_OPTIONS}
+        given = {name: options.pop(name) for name in offered}
         use_endpoint(given.pop("endpoint_url"))
         command(images={name: value for name, value in given.items() if value is not None}, **options)
 
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "images"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in IMAGE_OPTIONS.items()
+        for name, annotation in offered.items()
     ]
     every = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + shared
     called.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ from scrimp.images.named import NAMED, read_named
 from scrimp.images.overlap import overlap_with_imagenet
 from scrimp.images.packed import is_pack, read_pack
 from scrimp.images.split import divide, keep_per_class, promote_val
+from scrimp.images.tested import tested_on
 
 
 def find_images(
@@ -45,6 +46,7 @@ def find_images(
     box_pick: Literal["first", "largest", "each"] = "largest",
     box_margin: float = 0.0,
     subset: str | Path | None = None,
+    test: str | Path | None = None,
 ) -> Images:
     """The labelled images of a folder, manifest, pack or named data set, divided into train, val and test.
 
@@ -52,7 +54,8 @@ def find_images(
     with columns path, label (task multilabel: labels, regress: target) and optionally split, or a name such as
     "digits" or "cifar10"; folders and manifests may be at a URI. The other arguments are those of `ImageSource`,
     which can be given instead.
-    Splits that came with the data are kept; what is missing is cut off by class, the same on every machine.
+    Splits that came with the data are kept; what is missing is cut off by class, the same on every machine. With
+    `test`, all that is not val or test is to train on, and val and test come from there.
 
     Raises `NotFound` where the source leads nowhere, `ImageError` where it is not a set of labelled images,
     `SettingError` for impossible settings. Nothing is decoded. Cost: one stat per file, and one hash of
@@ -77,6 +80,7 @@ def find_images(
             "box_pick": box_pick,
             "box_margin": box_margin,
             "subset": None if subset is None else str(subset),
+            "test": None if test is None else str(test),
         },
     )
     with Stopwatch(shared_sensor()) as watch:
@@ -85,6 +89,9 @@ def find_images(
         table = _drop_classes(table, wanted)
         table = _thin(table, wanted)
         images = _divided(table, wanted)
+        if wanted.test is not None:
+            others = wanted.but(source=wanted.test, test=None, classes=None, min_per_class=None, per_class=None)
+            images = tested_on(images, find_images(others))
         if wanted.folds is not None:
             images = in_fold(images, wanted.folds, wanted.fold)
     images = replace(images, cost=watch.cost)
@@ -288,13 +295,17 @@ def _thin(table: _Table, wanted: ImageSource) -> _Table:
 
 def _divided(table: _Table, wanted: ImageSource) -> Images:
     keys = table.keys
-    splits = divide(
-        table.files,
-        strata(table.labels, wanted.task),
-        table.given,
-        val_fraction=wanted.val_fraction,
-        test_fraction=wanted.test_fraction,
-        seed=wanted.split_seed,
+    splits = (
+        np.where(table.given == "", "train", table.given)
+        if wanted.test is not None
+        else divide(
+            table.files,
+            strata(table.labels, wanted.task),
+            table.given,
+            val_fraction=wanted.val_fraction,
+            test_fraction=wanted.test_fraction,
+            seed=wanted.split_seed,
+        )
     )
     items = tuple(table.found.items[row] for row in table.rows)
     stamps = [table.found.stamps[row] for row in table.rows]
@@ -314,7 +325,7 @@ def _divided(table: _Table, wanted: ImageSource) -> Images:
         box_sizes=box_sizes,
         stamps=tuple(stamps) if any(stamps) else (),
         left_out=table.left_out,
-        notes=(*table.notes, *_empty_splits(table, splits), *([overlap] if overlap else [])),
+        notes=(*table.notes, *_empty_splits(table, splits, wanted), *([overlap] if overlap else [])),
         mirror_ok=table.found.mirror_ok,
         fingerprint=fingerprint(keys, stamps, pixels, table.labels, splits, table.classes, *crops),
     )
@@ -330,9 +341,9 @@ def _box_columns(table: _Table) -> tuple[npt.NDArray[np.float64] | None, npt.NDA
     return np.array(edges, dtype=np.float64), np.array(sizes, dtype=np.int64)
 
 
-def _empty_splits(table: _Table, splits: npt.NDArray[np.str_]) -> list[str]:
+def _empty_splits(table: _Table, splits: npt.NDArray[np.str_], wanted: ImageSource) -> list[str]:
     notes = []
-    for split in SPLITS:
+    for split in SPLITS if wanted.test is None else SPLITS[:1]:
         here = splits == split
         if not table.classes and not here.any():
             notes.append(f"There is no image in {split}.")

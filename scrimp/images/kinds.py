@@ -55,6 +55,8 @@ class ImageSource(Settings):
     """Room left around a box, percent of its width and height on each side, as far as the image goes."""
     subset: str | None = None
     """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole."""
+    test: str | None = None
+    """Where val and test come from when all of `source` is to train on; its classes must have the same names."""
     remote: Remote = "cache"
     """How images at a URI are read: all copied first, each when needed, or kept on disk once read."""
     cache_size: ByteSize = Field(default=ByteSize(20_000_000_000), gt=0)
@@ -67,6 +69,13 @@ class ImageSource(Settings):
                 f"val_fraction={self.val_fraction} and test_fraction={self.test_fraction} leave nothing to "
                 "train on: together they must stay below 1."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_tests_is_not_cut_down(self) -> Self:
+        for name, value in {"folds": self.folds, "subset": self.subset, "boxes": self.boxes}.items():
+            if self.test is not None and value is not None:
+                raise SettingError(f"{name}={value} is not for images that are tested on others, test='{self.test}'.")
         return self
 
     @model_validator(mode="after")
