@@ -132,7 +132,7 @@ def alone(python: str, script: str, *arguments: str, threads: int) -> Row:
 
 
 def summary(rows: list[Row]) -> Row:
-    """By network and framework: seconds of an epoch, of the first one, memory, accuracy; and how the first losses agree."""
+    """By network and framework: seconds of an epoch and of the first, memory, accuracy; how far first losses agree."""
     told: Row = {}
     for name in dict.fromkeys(row["network"] for row in rows):
         of = [row for row in rows if row["network"] == name]

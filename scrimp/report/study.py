@@ -21,7 +21,7 @@ from scrimp.report.explanation import EXPLANATION
 from scrimp.report.html import Tile, asset, render
 from scrimp.report.page import link, write_report
 from scrimp.report.tables import energy_sources
-from scrimp.scores import MEASURES
+from scrimp.scores import MEASURES, Measure
 from scrimp.store import write_whole
 from scrimp.studying.claims import setting, welch
 from scrimp.studying.codes import PICTURE
@@ -182,7 +182,7 @@ def _candidate(candidate: Candidate, first: Candidate, chosen: Chosen) -> tuple[
         str(candidate.val.n),
         words.score(chosen.measure, candidate.val),
         words.score(chosen.measure, candidate.test),
-        "" if candidate is first else _difference(candidate, first),
+        "" if candidate is first else _difference(candidate, first, chosen.measure),
         words.amount(epoch and epoch.mean, "s"),
         cost("seconds", "s"),
         cost("wh", "Wh"),
@@ -192,13 +192,14 @@ def _candidate(candidate: Candidate, first: Candidate, chosen: Chosen) -> tuple[
     )
 
 
-def _difference(candidate: Candidate, first: Candidate) -> str:
+def _difference(candidate: Candidate, first: Candidate, measure: Measure) -> str:
     """By how much test differs, and how likely chance alone would make as much of a difference."""
     ours, others = ([run.test.merit for run in one.runs if run.test is not None] for one in (candidate, first))
     if not ours or not others:
         return words.UNKNOWN
     p = welch(ours, others)
-    told = f"{100 * (fmean(ours) - fmean(others)):+.1f} points"
+    difference = fmean(ours) - fmean(others)
+    told = f"{100 * difference:+.1f} points" if measure.key == "top1" else f"{difference:+.3f}"
     return told if p is None else f"{told}, Welch p = {p:.2g}"
 
 
