@@ -20,6 +20,7 @@ from scrimp.store import write_whole
 FILE, PICTURE = "codes.json", "codes.png"
 
 _SAMPLE = 5_000  # training images: more would take minutes and gain little
+_EXACTLY = 1_000  # images whose components are computed to the last digit: of more, that takes minutes
 _SHOWN = 8  # test images in the picture
 _BATCH, _LR = 64, 1e-3
 
@@ -89,7 +90,8 @@ def _eigenfaces(seen: Floats, length: int, epochs: int, seed: int) -> Coder:
 
     shape = seen.shape[1:]
     count = min(length, len(seen) - 1)
-    pca = PCA(count, svd_solver="randomized", random_state=seed).fit(seen.reshape(len(seen), -1))
+    solver = "randomized" if len(seen) > _EXACTLY else "full"
+    pca = PCA(count, svd_solver=solver, random_state=seed).fit(seen.reshape(len(seen), -1))
     return (
         lambda images: pca.transform(images.reshape(len(images), -1)).astype(np.float32),
         lambda codes: pca.inverse_transform(codes).reshape(-1, *shape).astype(np.float32),

@@ -164,7 +164,8 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
         if plan.preparation.pack == "none":
             seconds += plan.recipe.epochs * decode
         else:
-            packs[plan.images, ready.image_px] = decode, len(images) * 3 * ready.image_px**2 / 1e9
+            whole = 2 if plan.preparation.keep == "whole" else 1  # at most, for a photo
+            packs[plan.images, ready.image_px] = decode, whole * len(images) * 3 * ready.image_px**2 / 1e9
     seconds += sum(decode for decode, _ in packs.values())
     gb += sum(size for _, size in packs.values())
     return Foreseen(name, times * len(left), times * len(plans), seconds, gb)

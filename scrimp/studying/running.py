@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scrimp.cost import FREE, Cost
-from scrimp.errors import ImageError, NotFound, SettingError
-from scrimp.meter import Run, load_run
+from scrimp.errors import NotFound, SettingError
+from scrimp.meter import Run, load_run, load_runs
 from scrimp.plan import Plan
 from scrimp.settings import read_toml, to_toml
 from scrimp.store import write_whole
@@ -18,7 +18,7 @@ from scrimp.studying.codes import Code, compare_codes, load_codes
 from scrimp.studying.plans import Part, Study
 from scrimp.studying.predicting import Forecast, foresee
 from scrimp.studying.targets import with_target
-from scrimp.sweeping import Shelf, finished_run, sweep, vary
+from scrimp.sweeping import Shelf, keep_best, sweep, vary
 from scrimp.techniques import Effect, effects, names_of
 from scrimp.tradeoff import Chosen, compare, whole_bill
 
@@ -76,8 +76,9 @@ def run_study(
 ) -> Studied:
     """Every part of a settled study, each in its folder below `out`; what is done there already is taken as it is.
 
-    forecast: as `foresee` gave it; made here without one. Ctrl-C ends it: what there is is returned, and the same call
-    goes on. Cost: that of its runs. Raises `SettingError` where `out` holds another study, or for one with open ends.
+    `best` in a part's folder leads to its winner. Ctrl-C ends it: what there is is returned, and the same call goes on.
+    forecast: as `foresee` gave it; made here without one. usd_per_hour: the price of this machine.
+    Cost: that of its runs. Raises `SettingError` where `out` holds another study.
     """
     out = Path(out)
     whole = _with_earlier_parts(study, out)
@@ -96,7 +97,11 @@ def run_study(
             break
         if any(run.status == "interrupted" for run in runs):
             break
-    return load_study(out)
+    found = load_study(out)
+    for ran in found.parts.values():
+        if ran.chosen:
+            keep_best(ran.folder, ran.chosen.best)
+    return found
 
 
 def load_study(folder: str | Path) -> Studied:
@@ -154,7 +159,7 @@ def _run_codes(part: Part, folder: Path) -> Sequence[Run]:
         tables = {
             "images": part.images,
             "preparation": part.preparation,
-            "recipe": {"model": "simple_cnn", **part.recipe},
+            "recipe": {"model": "simple_cnn", **part.recipe},  # of which only epochs and seed count
         }
         [plan] = vary(tables, {})
         compare_codes(Shelf().ready(plan), part.codes, folder, epochs=plan.recipe.epochs, seed=plan.recipe.seed)
@@ -188,8 +193,8 @@ def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) 
         codes = tuple(load_codes(folder))
         return Ran(name=name, part=part, folder=folder, runs=(), planned=2 * len(part.codes), chosen=None, codes=codes)
     trials = part.runs()
-    plans = with_target(_able(part, without), part, folder) if folder.is_dir() else _able(part, without)
-    runs = [run for plan in plans if (run := _best_trial(folder / plan.name) if part.trials else _run(folder, plan))]
+    plans = _able(part, without)
+    runs = _runs(part, folder, plans)
     scored = [run for run in runs if run.val]
     names = names_of(trials) if part.techniques else None
     return Ran(
@@ -203,15 +208,15 @@ def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) 
     )
 
 
-def _run(folder: Path, plan: Plan) -> Run | None:
-    """The run of a plan, whatever became of it."""
-    if run := finished_run(folder / plan.name, plan):
-        return run
-    try:
-        run = load_run(folder / plan.name)
-    except (NotFound, ImageError):
-        return None
-    return run if run.plan == plan else None
+def _runs(part: Part, folder: Path, plans: Sequence[Plan]) -> list[Run]:
+    """The run of each plan, whatever became of it; of a search, its best trial."""
+    if part.trials:
+        return [run for plan in plans if (run := _best_trial(folder / plan.name))]
+    if part.target:  # the table of targets has another path wherever the folder is moved to
+        there = load_runs(folder)
+        return [run for plan in plans for run in there if run.plan.but(images=plan.images) == plan]
+    there = [load_run(folder / plan.name) for plan in plans if (folder / plan.name / "result.json").is_file()]
+    return [run for run in there if run.plan in plans]
 
 
 def _best_trial(folder: Path) -> Run | None:
