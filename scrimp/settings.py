@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,10 +43,9 @@ def _explain(owner: type[BaseModel], error: ValidationError) -> SettingError:
 
 def _known_names(owner: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
-        field = owner.model_fields.get(part)  # None for the name or number of an entry
-        for inner in (field.annotation, *get_args(field.annotation)) if field else ():
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                owner = inner
+        inner = owner.model_fields[part].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            owner = inner
     return list(owner.model_fields)
 
 
