@@ -291,6 +291,9 @@ def test_the_forecast_is_the_sum_of_its_steps(file: Path, tmp_path: Path, monkey
     assert found.parts[0].seconds == pytest.approx(4 * run + 60 * 0.5)
     assert found.parts[0][1:3] == (4, 4)
     assert found.parts[1].seconds is None, "not foreseen, and not 0"
+    searched = study.settled(parts=["networks"], changes={"recipe.lr": "auto", "recipe.sam": 0.05})
+    more = 60 * 16 * 0.1 + 2 * 42 * 0.1  # sixty batches of 16 to find it, and every step twice
+    assert foresee(searched, tmp_path).seconds == pytest.approx(4 * (run + more) + 60 * 0.5)
     assert found.usd == pytest.approx(0.001 * (4 * run + 30))
     models = [size_mb(build(name, classes=3, image_px=16)) for name in ("simple_cnn", "ultralight")]
     assert found.parts[0].gb == pytest.approx(0.006 + 60 * 3 * 16**2 / 1e9 + 2 * sum(models) / 1000)

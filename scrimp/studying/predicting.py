@@ -30,6 +30,7 @@ _DECODED = 8  # images whose decoding is timed
 _PIXELS = 150_000  # in a timed batch, so that a large model at a large size takes seconds and not minutes
 _FEWEST = 4  # images in it
 _TIMED_S = 0.3
+_LR_STEPS = 60  # of a search for a learning rate
 
 
 class Foreseen(NamedTuple):
@@ -184,5 +185,6 @@ def _run_seconds(plan: Plan, images: Images, weight: Weight) -> float:
     if plan.distillation:
         train = min(train, plan.distillation.per_class * len(images.classes))
     learning = train * weight.train_s * (2 if recipe.sam else 1)
-    heads = train * weight.eval_s if recipe.head_first != "none" else 0.0
-    return _RUN_S + recipe.epochs * (learning + val * weight.eval_s) + heads + (val + test) * weight.eval_s
+    before = train * weight.eval_s if recipe.head_first != "none" else 0.0
+    before += _LR_STEPS * recipe.batch_size * weight.train_s if recipe.lr == "auto" else 0.0
+    return _RUN_S + recipe.epochs * (learning + val * weight.eval_s) + before + (val + test) * weight.eval_s
