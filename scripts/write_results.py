@@ -404,10 +404,8 @@ def study(name: str) -> Callable[[], str]:
         rows = [(claim["says"], claim["theirs"], claim["verdict"], claim["ours"]) for claim in summary["claims"]]
         lines = [as_table(("claim", "theirs", "here", "ours"), rows), ""]
         if summary["quick"]:
-            lines += [
-                "These are figures of a `--quick` run, which shows that all of it works; they judge no claim.",
-                "",
-            ]
+            quick = "Figures of a `--quick` run, made beside other work: it shows that all runs, and judges no claim."
+            lines += [quick, ""]
         if summary["without"]:
             lines += [f"Without {', '.join(summary['without'])}: their published weights could not be had there.", ""]
         for table in summary["tables"].values():
