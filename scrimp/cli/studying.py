@@ -82,8 +82,8 @@ def _pages(found: Studied) -> Path:
 
     best = found.explained
     if best is not None and best.folder and not (Path(best.folder) / EXPLANATION).is_file():
-        few = {"pictured": 3, "corrupted": 40} if found.study.is_quick else {}
-        write_explanation(explain(best, **few), Path(best.folder) / EXPLANATION)
+        told = explain(best, pictured=3, corrupted=40) if found.study.is_quick else explain(best)
+        write_explanation(told, Path(best.folder) / EXPLANATION)
     return write_study(found)
 
 

@@ -155,6 +155,7 @@ def _bills(bills: Sequence[Bill] | Any) -> StudyTable:
 
 def _part(ran: Ran) -> StudyTable:
     title = f"{ran.name}: {ran.part.about}" if ran.part.about else ran.name
+    rows: tuple[tuple[str, ...], ...]
     if ran.codes:
         rows = tuple(
             (c.method, str(c.numbers), f"{c.rmse:.4f}", words.percent(c.test), words.duration(c.seconds))

@@ -17,8 +17,10 @@ from scrimp.studying.measures import MEASURED
 from scrimp.studying.plans import Claim, Study
 from scrimp.tradeoff import Spread
 
-HELD, NOT_HELD, NOT_TESTED = "held", "not held", "not tested here"
 Verdict = Literal["held", "not held", "not tested here"]
+HELD: Verdict = "held"
+NOT_HELD: Verdict = "not held"
+NOT_TESTED: Verdict = "not tested here"
 
 SURE = 0.05
 """A difference counts as told where chance alone would make one as large less often than this."""

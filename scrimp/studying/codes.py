@@ -129,7 +129,7 @@ def _autoencoder(seen: Floats, length: int, epochs: int, seed: int) -> Coder:
         optimiser = torch.optim.Adam(both.parameters(), lr=_LR)
         pixels = torch.from_numpy(seen)
         for _ in range(epochs):
-            for rows in torch.randperm(len(pixels)).split(_BATCH):
+            for rows in torch.randperm(len(pixels)).split(_BATCH):  # type: ignore[no-untyped-call]
                 loss = nn.functional.mse_loss(both(pixels[rows]), pixels[rows])
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -137,7 +137,8 @@ def _autoencoder(seen: Floats, length: int, epochs: int, seed: int) -> Coder:
 
     def apply(layers: nn.Module, values: Floats) -> Floats:
         with torch.inference_mode():
-            parts = [layers(part) for part in torch.from_numpy(values).split(_BATCH)]
+            every = torch.from_numpy(values).split(_BATCH)  # type: ignore[no-untyped-call]
+            parts = [layers(part) for part in every]
         made: Floats = torch.cat(parts).numpy()
         return made
 
