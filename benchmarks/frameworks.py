@@ -166,7 +166,7 @@ def main() -> None:
 
     if not asked.keras:
         parser.error("--keras is wanted: the Python of an environment with tensorflow-cpu and keras")
-    images, epochs, seeds = (500, 2, 1) if asked.quick else (2000, 5, 2)
+    images, epochs, seeds = (500, 2, 1) if asked.quick else (2000, 3, 2)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
