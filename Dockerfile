@@ -22,6 +22,7 @@ RUN uv venv /opt/scrimp \
     && uv pip install --no-cache --python /opt/scrimp/bin/python --torch-backend "$TORCH" --constraint versions.txt \
         --requirements pyproject.toml $(printf -- "--extra %s " $WITH) $EXTRA
 COPY scrimp ./scrimp
+COPY studies ./studies
 RUN uv pip install --no-cache --python /opt/scrimp/bin/python --no-deps .
 
 FROM python:3.12-slim

@@ -22,9 +22,19 @@ if TYPE_CHECKING:
     from scrimp.models import MODELS, build
     from scrimp.models.saved import load_model
     from scrimp.plan import Plan, read_plan
-    from scrimp.report import write_distillation, write_explanation, write_inspection, write_lr_curve, write_report
+    from scrimp.report import (
+        chart,
+        study_tables,
+        write_distillation,
+        write_explanation,
+        write_inspection,
+        write_lr_curve,
+        write_report,
+        write_study,
+    )
     from scrimp.serving import export, serve
     from scrimp.store import Pushed, push
+    from scrimp.studying import Studied, Study, load_study, read_study, run_study
     from scrimp.subset import Distillation, Distilled, Selected, Selection, distill, select
     from scrimp.sweeping import sweep, vary
     from scrimp.tradeoff import Chosen, compare
@@ -56,14 +66,22 @@ _HOME = {
     "Plan": "plan",
     "read_plan": "plan",
     "write_distillation": "report",
+    "chart": "report",
+    "study_tables": "report",
     "write_explanation": "report",
     "write_inspection": "report",
     "write_lr_curve": "report",
     "write_report": "report",
+    "write_study": "report",
     "export": "serving",
     "serve": "serving",
     "Pushed": "store",
     "push": "store",
+    "Studied": "studying",
+    "Study": "studying",
+    "load_study": "studying",
+    "read_study": "studying",
+    "run_study": "studying",
     "Distillation": "subset",
     "Distilled": "subset",
     "Selected": "subset",
@@ -103,8 +121,11 @@ __all__ = [
     "ScrimpError",
     "Selected",
     "Selection",
+    "Studied",
+    "Study",
     "Trained",
     "build",
+    "chart",
     "compare",
     "distill",
     "explain",
@@ -116,12 +137,16 @@ __all__ = [
     "load_model",
     "load_run",
     "load_runs",
+    "load_study",
     "measure",
     "prepare",
     "push",
     "read_plan",
+    "read_study",
+    "run_study",
     "select",
     "serve",
+    "study_tables",
     "sweep",
     "train",
     "tune",
@@ -131,6 +156,7 @@ __all__ = [
     "write_inspection",
     "write_lr_curve",
     "write_report",
+    "write_study",
 ]
 
 

@@ -261,3 +261,12 @@ def hourly_rate(instance: str | None = None, usd_per_hour: float | None = None) 
 def dollars(seconds: float, usd_per_hour: float) -> float:
     """What `seconds` cost at an hourly rate, billed by the second: `seconds / 3600 * usd_per_hour`."""
     return seconds / 3600.0 * usd_per_hour
+
+
+def watt_hours(seconds: float, watts: float, devices: int = 1) -> float:
+    """Energy of devices that draw so many watts each: `devices * watts * seconds / 3600`; reckoned, not measured.
+
+    >>> watt_hours(9 * 24 * 3600, 250, devices=512) / 1000  # kWh
+    27648.0
+    """
+    return devices * watts * seconds / 3600.0

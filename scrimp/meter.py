@@ -27,7 +27,7 @@ from scrimp.plan import Plan
 from scrimp.scores import AnyScores, score, unscorable
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
-from scrimp.subset import Selected
+from scrimp.subset import Distilled, Selected
 from scrimp.training import Epoch
 
 if TYPE_CHECKING:
@@ -227,6 +227,7 @@ def _plan_of(trained: Trained) -> Plan:
     return Plan(
         images=images.source,
         selection=images.selection if isinstance(images, Selected) else None,
+        distillation=images.distillation if isinstance(images, Distilled) else None,
         preparation=trained.ready.preparation,
         recipe=trained.recipe,
     )

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from scrimp.batches import Preparation
+from scrimp.errors import SettingError
 from scrimp.images import ImageSource
 from scrimp.settings import Settings, read_toml, to_toml
-from scrimp.subset import Selection
+from scrimp.subset import Distillation, Selection
 from scrimp.training import Recipe
 
 
 class Plan(Settings):
-    """One run: which images, which of them, at what size, trained how."""
+    """One run: which images, which of them or what is made of them, at what size, trained how."""
 
     images: ImageSource
     selection: Selection | None = None
+    distillation: Distillation | None = None
     preparation: Preparation = Preparation()
     recipe: Recipe
+
+    @model_validator(mode="after")
+    def _selects_or_distils(self) -> Self:
+        if self.selection and self.distillation:
+            raise SettingError("[selection] and [distillation] both say what is trained on: drop one of them.")
+        return self
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ from scrimp.plan import Plan
 from scrimp.progress import bar, be_silent
 from scrimp.scores import MEASURES
 from scrimp.store import is_uri, write_whole
-from scrimp.subset import Selection, select
+from scrimp.subset import Distillation, Selection, distill, select
 from scrimp.training import Epoch, train
 
 Stop = Callable[[Sequence[Epoch]], str]
@@ -191,17 +191,20 @@ def to_csv(runs: Sequence[Run]) -> str:
     return text.getvalue()
 
 
+Key = tuple[ImageSource, Selection | None, Distillation | None, Preparation]
+
+
 class Shelf:
     """Images and packs that several runs share, found and made once."""
 
     def __init__(self, *found: Images) -> None:
         """found: images that need not be found again."""
         self._images = {images.source: images for images in found}
-        self._ready: dict[tuple[ImageSource, Selection | None, Preparation], Prepared] = {}
+        self._ready: dict[Key, Prepared] = {}
 
-    def key(self, plan: Plan) -> tuple[ImageSource, Selection | None, Preparation]:
+    def key(self, plan: Plan) -> Key:
         """What plans that share their images have in common."""
-        return plan.images, plan.selection, plan.preparation
+        return plan.images, plan.selection, plan.distillation, plan.preparation
 
     def images(self, plan: Plan) -> Images:
         """The images of a plan as they were found, before anything is selected."""
@@ -212,12 +215,15 @@ class Shelf:
         key = self.key(plan)
         if key not in self._ready:
             images = self._found(plan.images)
-            if plan.images.folds and plan.selection is None:
+            if plan.images.folds and plan.selection is None and plan.distillation is None:
                 whole = plan.but(images=plan.images.but(folds=None, fold=0))
                 self._ready[key] = redivided(self.ready(whole), images)
             else:
-                kept = select(images, **plan.selection.model_dump()) if plan.selection else images
-                self._ready[key] = prepare(kept, **plan.preparation.model_dump())
+                if plan.selection:
+                    images = select(images, **plan.selection.model_dump())
+                if plan.distillation:
+                    images = distill(images, **plan.distillation.model_dump())
+                self._ready[key] = prepare(images, **plan.preparation.model_dump())
         return self._ready[key]
 
     def _found(self, source: ImageSource) -> Images:

@@ -255,8 +255,8 @@ def whole_bill(runs: Sequence[Run]) -> Cost:
 
 def _shared_images(run: Run) -> str:
     """What names the images that a shared stage served: all folds are cut from the same."""
-    source = run.plan.images
-    return run.fingerprint if source.folds is None or run.plan.selection else source.but(fold=0).model_dump_json()
+    source, chosen = run.plan.images, run.plan.selection or run.plan.distillation
+    return run.fingerprint if source.folds is None or chosen else source.but(fold=0).model_dump_json()
 
 
 def _class_score(name: str, recall: float | None, row: Sequence[int]) -> ClassScore:

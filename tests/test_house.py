@@ -39,6 +39,7 @@ ROOMS = [
     "fitting",
     "heat_maps",
     "explaining",
+    "studying",
     "report",
     "serving",
     "cli",

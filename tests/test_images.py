@@ -760,3 +760,47 @@ def test_a_manifest_at_a_uri_may_point_above_itself():
     found = find_images("memory://up/lists/m.csv")
     assert sorted(found.items) == [f"memory://up/pictures/{name}.png" for name in ("a1", "a2", "a3", "b1", "b2", "b3")]
     assert not found.left_out
+
+
+# ---------------------------------------------------------------- ImageNet as it comes
+
+
+def kaggle(root: Path, solution: str) -> Path:
+    tree = root / "ILSVRC" / "Data" / "CLS-LOC"
+    for number, name in enumerate(("n01", "n02")):
+        for index in range(6):
+            save_photo(tree / "train" / name / f"{name}_{index}.JPEG", (80 * number, 90, 90), seed=index)
+    for index in range(4):
+        save_photo(tree / "val" / f"ILSVRC2012_val_{index}.JPEG", (90, 90, 90), seed=index)
+        save_photo(tree / "test" / f"ILSVRC2012_test_{index}.JPEG", (90, 90, 90), seed=index)
+    (root / "LOC_val_solution.csv").write_text(solution)
+    return tree
+
+
+SOLUTION = """ImageId,PredictionString
+ILSVRC2012_val_2,n02 85 1 499 272
+ILSVRC2012_val_0,n01 85 1 499 272 n01 131 0 499 254
+ILSVRC2012_val_1,n02 1 1 2 2
+"""
+
+
+def test_imagenet_is_read_as_kaggle_packs_it(tmp_path: Path) -> None:
+    tree = kaggle(tmp_path, SOLUTION)
+    for source in (tmp_path, tree):
+        images = find_images(source)
+        test = images.rows("test")
+        assert [(images.keys[row], images.classes[images.labels[row]]) for row in test] == [
+            ("val/ILSVRC2012_val_0.JPEG", "n01"),
+            ("val/ILSVRC2012_val_1.JPEG", "n02"),
+            ("val/ILSVRC2012_val_2.JPEG", "n02"),
+        ]
+        assert ("val/ILSVRC2012_val_3.JPEG", "not in a class folder") in images.left_out
+        assert not [left for left in images.left_out if left.key.startswith("test/")], "there would be 100,000"
+        assert any("5 such images are not in it" in note for note in images.notes)
+        assert set(images.classes) == {"n01", "n02"}
+
+
+def test_a_solution_of_another_form_is_refused(tmp_path: Path) -> None:
+    kaggle(tmp_path, "ImageId,PredictionString\nILSVRC2012_val_2\n")
+    with pytest.raises(ImageError, match=r"Line 2 of .*LOC_val_solution.csv"):
+        find_images(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from scrimp.cli import gathering, running, using  # noqa: F401 - whose commands are the app's
+from scrimp.cli import gathering, running, studying, using  # noqa: F401 - whose commands are the app's
 from scrimp.cli.options import app
 from scrimp.cli.showing import say
 from scrimp.errors import ScrimpError

@@ -11,6 +11,7 @@ from scrimp import store
 from scrimp.errors import ImageError
 from scrimp.images.boxes import ANNOTATION_FOLDERS, Box, Drawn, annotation_folder, read_annotations
 from scrimp.images.found import IMAGE_SUFFIXES, SPLIT_WORDS, Found
+from scrimp.images.imagenet import SOLUTION, classes_of_val, tree_of
 from scrimp.images.kinds import LeftOut, Split
 from scrimp.images.lists import find_lists, read_lists
 
@@ -25,11 +26,12 @@ def read_folder(source: str, *, boxes: Literal["voc"] | None = None) -> Found:
     """The images below a folder, labelled by the folder that they are in; nothing is decoded.
 
     A folder that holds both Images/ and an annotation folder, or lists of training and test images, is read at
-    Images/. Such lists are honoured. boxes: "voc" to read what the annotation files say.
+    Images/. Such lists are honoured. ImageNet is read as it comes, its val labelled by class folders or by
+    LOC_val_solution.csv. boxes: "voc" to read what the annotation files say.
     Raises `ImageError` when there are no images, none in class folders, or no annotation files where boxes
     were asked for. Cost: one stat per file; with boxes, one small file read per image.
     """
-    root, above = _tree(source)
+    root, above = _tree(tree_of(source))
     found = Found()
     files = [file for file in store.list_files(root) if not _ignored(file.key)]
     images = [file for file in files if file.size is not None and is_image_name(file.key)]
@@ -50,7 +52,8 @@ def read_folder(source: str, *, boxes: Literal["voc"] | None = None) -> Found:
     if lists:
         listed, notes = read_lists(lists, [file.key for file in images])
         found.notes += notes
-    _label(found, images, divided, listed, drawn)
+    loose = divided and any(file.key.count("/") == 1 for file in images)
+    _label(found, images, divided, listed, drawn, classes_of_val(root) if loose else {})
     if not found.items and drawn.unreadable:
         raise ImageError(f"No annotation file for '{root}' is of use: {next(iter(drawn.unreadable.values()))}")
     if not found.items:
@@ -81,8 +84,15 @@ def _last(root: str) -> str:
 
 
 def _label(
-    found: Found, images: Iterable[store.File], divided: bool, listed: Mapping[str, Split], drawn: Drawn
+    found: Found,
+    images: Iterable[store.File],
+    divided: bool,
+    listed: Mapping[str, Split],
+    drawn: Drawn,
+    solved: Mapping[str, str],
 ) -> None:
+    """solved: the class of images that lie in no class folder, by their names without a suffix."""
+    unlabelled = 0
     for file in images:
         parts = file.key.split("/")
         given: Split | Literal[""] = listed.get(file.key, "")
@@ -95,6 +105,12 @@ def _label(
                 found.left_out.append(LeftOut(file.key, "not in a train, val or test folder"))
                 continue
             given, parts = word, parts[1:]
+        if len(parts) < 2 and solved:
+            label = solved.get(parts[0].rpartition(".")[0])
+            unlabelled += label is None
+            parts = [label, *parts] if label else parts
+            if label is None and given == "test":  # ImageNet's test images have no labels, and there are 100,000
+                continue
         if len(parts) < 2:
             found.left_out.append(LeftOut(file.key, "not in a class folder"))
             continue
@@ -104,6 +120,9 @@ def _label(
         boxes: list[Box] | list[None] = drawn.boxes.get(file.key) or [None]
         for box in boxes:
             found.add(file.path, file.key, parts[0], given, f"{file.size} {file.stamp}", box)
+    if solved:
+        told = f"{SOLUTION} says the classes of images that lie in no class folder"
+        found.notes.append(f"{told}; {unlabelled:,} such images are not in it." if unlabelled else f"{told}.")
 
 
 def _is_divided(folders: set[str]) -> bool:

@@ -66,7 +66,7 @@ def _page(chosen: Chosen, title: str | None, effects: Sequence[Effect], place: P
         toml_link=Markup("data:application/toml;charset=utf-8,{}").format(quote(to_toml(chosen.best.plan))),
         serve=f"scrimp serve {shlex.quote(chosen.best.folder or 'FOLDER')}",
         explain=f"scrimp explain {shlex.quote(chosen.best.folder or 'FOLDER')}",
-        explanation=_link(Path(chosen.best.folder) / EXPLANATION, place) if chosen.best.folder else "",
+        explanation=link(Path(chosen.best.folder) / EXPLANATION, place) if chosen.best.folder else "",
         css=asset("page.css"),
         js=asset("page.js"),
         plotly=plotly(),
@@ -207,7 +207,7 @@ class _Classes(NamedTuple):
         return cls(split, scores.n, len(drawn), complete, chosen.class_scores, chosen.mistakes[:_MISTAKES])
 
 
-def _link(file: Path, place: Path) -> str:
+def link(file: Path, place: Path) -> str:
     """How a page in the folder `place` leads to a file, wherever both are moved together."""
     return quote(Path(os.path.relpath(file.resolve(), place.resolve())).as_posix())
 
