@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scrimp.cli.options import Instance, Json, Set, UsdPerHour, app
+from scrimp.cli.options import Instance, Json, Set, UsdPerHour, Watts, app
 from scrimp.cli.settings import value_of
 from scrimp.cli.showing import say, show
 from scrimp.errors import SettingError
@@ -30,6 +30,7 @@ def study(
     set_: Set = None,
     instance: Instance = None,
     usd_per_hour: UsdPerHour = None,
+    watts: Watts = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
     print_: Annotated[
         bool, typer.Option("--print", help="Print the study's file, to make your own of it, and stop.")
@@ -46,8 +47,9 @@ def study(
 
         print(file_of(name).read_text(encoding="utf-8"), end="")
         return
-    from scrimp.cost import hourly_rate, warm_up_sensor
+    from scrimp.cost import hourly_rate, use_watts, warm_up_sensor
 
+    use_watts(watts)
     warm_up_sensor()
     from scrimp.studying import read_study, run_study
     from scrimp.studying.plans import FROM_SCRATCH
