@@ -310,7 +310,7 @@ def fields_tried() -> set[str]:
 
 def test_the_studies_leave_no_technique_out() -> None:
     not_techniques = {"model", "pretrained", "weights", "epochs", "max_seconds", "seed", "momentum", "width", "depth"}
-    of_another = {"min_delta", "ema_decay", "teacher_weight", "batch_norm"}
+    of_another = {"min_delta", "ema_decay", "teacher_weight", "batch_norm", "keep"}
     not_tried = {"teacher", "drop_path"}  # one wants a run to learn from, the other a network with residuals
     assert set(Recipe.model_fields) - fields_tried() == not_techniques | of_another | not_tried
 

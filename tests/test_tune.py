@@ -20,7 +20,7 @@ from scrimp.images import find_images
 from scrimp.meter import load_run, load_runs
 from scrimp.plan import read_plan
 from scrimp.sweeping import run_plan
-from scrimp.training import Epoch, Recipe
+from scrimp.training import Epoch, Recipe, loop
 from scrimp.tuning import SPACE, tune
 
 pytest.importorskip("optuna", reason="needs the tune extra: optuna")
@@ -218,6 +218,7 @@ def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path
         return real(ready, recipe, out=out, stop=after_two)
 
     monkeypatch.setattr(sweeping, "train", dies)
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
     monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])  # above all numbers of processes
     recipe = BASE.but(epochs=4)
     with pytest.raises(SystemExit):
@@ -240,6 +241,7 @@ def test_a_trial_that_kills_its_process_each_time_is_given_up(images, tmp_path, 
 
     real = sweeping.train
     monkeypatch.setattr(sweeping, "train", dies)
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
     monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])
     for _ in range(3):
         with pytest.raises(SystemExit):

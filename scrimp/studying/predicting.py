@@ -75,6 +75,8 @@ class Forecast:
 def foresee(study: Study, out: Path, *, usd_per_hour: float | None = None) -> Forecast:
     """Finds the images, fetches the weights that are wanted and times a few steps of each model at each size.
 
+    What selecting takes is not foreseen, and a distillation counts with its `max_seconds`.
+
     study: a settled one. out: where its results lie, or will; what is done there is not counted again.
     Raises what finding the images raises. Cost: some seconds for each model and size, and the download of weights.
     """
@@ -168,6 +170,7 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
             whole = 2 if plan.preparation.keep == "whole" else 1  # at most, for a photo
             packs[plan.images, ready.image_px] = decode, whole * len(images) * 3 * ready.image_px**2 / 1e9
     seconds += sum(decode for decode, _ in packs.values())
+    seconds += sum(one.max_seconds or 0.0 for one in {plan.distillation for plan in left} if one)
     gb += sum(size for _, size in packs.values())
     return Foreseen(name, times * len(left), times * len(plans), seconds, gb)
 
