@@ -14,8 +14,8 @@ from scrimp.models.table import USUAL_SHAPE, Shape
 def vgg8(classes: int, image_px: int) -> nn.Module:
     """Six plain 3x3 convolutions, pooled after each pair, then 128 dense units; drawn for 32-pixel images.
 
-    550,570 parameters with 10 classes. At other sizes the last maps are averaged to the 4x4 of 32 pixels. It begins with
-    Glorot's weights, as in Keras, where it comes from: from PyTorch's smaller ones, plain SGD does not get going.
+    550,570 parameters with 10 classes. At other sizes the last maps are averaged to the 4x4 of 32 pixels. It begins
+    with Glorot's weights, as in Keras, where it comes from: from PyTorch's smaller ones, plain SGD does not get going.
     """
     widths = (3, 32, 32, 64, 64, 128, 128)
     layers: list[nn.Module] = []
@@ -141,7 +141,8 @@ def _as_glorot_has_it(network: nn.Module) -> nn.Module:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return network
 
 
