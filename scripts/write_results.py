@@ -902,6 +902,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "docs" / "costs.md": (by_estimate,),
     ROOT / "docs" / "fit.md": (fit_in_docs,),
     ROOT / "docs" / "augment.md": (augmenting, autoencoder),
+    ROOT / "docs" / "distill.md": (distillation,),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, cifar10_94),
     ROOT / "docs" / "explain.md": (explain,),
