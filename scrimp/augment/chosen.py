@@ -1,6 +1,6 @@
 """Augmentations that choose others at random for each image: TrivialAugment and RandAugment.
 
-As torchvision has them, but for the middle that shears keep in place; by OpenCV, which takes a fifth of the time on
+As torchvision has them, but for a pixel here and there; by OpenCV, which takes a fifth of the time on
 small images and half of it on large ones.
 """
 
