@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import NamedTuple, Protocol
 
 from scrimp.errors import BudgetError, ScrimpError, TrainingError, WeightsError
@@ -273,9 +272,7 @@ def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> No
 
 
 def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
-    waiting = iter(entrants)
-    while some := list(islice(waiting, game.bench.slots)):
-        game.bench.side_by_side([partial(_solve, game, entrant, until) for entrant in some])
+    game.bench.side_by_side([partial(_solve, game, entrant, until) for entrant in entrants])
 
 
 def _solve(game: Game, entrant: Entrant, until: float) -> None:

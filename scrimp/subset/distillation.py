@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -209,11 +210,7 @@ def _make(
         return _Made(**make(images, distillation, folder, watch))
     left_out: list[LeftOut] = []
     with reader_of(images) as reader:
-        match distillation.method:
-            case "mean":
-                items, labels, short = _averages(images, by_class, distillation, left_out, reader)
-            case _:
-                items, labels, short = _as_they_are(images, by_class, distillation, left_out, reader)
+        items, labels, short = _not_learned(images, by_class, distillation, left_out, reader)
         told = reader.told()
     if not items:
         raise ImageError(f"None of the {len(images.rows('train')):,} training images can be decoded.")
@@ -225,54 +222,45 @@ def _make(
     return _Made(items, labels, told, tuple(left_out))
 
 
-def _averages(
+def _not_learned(
     images: Images,
     by_class: list[npt.NDArray[np.int64]],
     distillation: Distillation,
     left_out: list[LeftOut],
     reader: Reader,
 ) -> tuple[list[Pixels], list[int], int]:
-    """Each class is dealt into `per_class` groups, and one image made of each; and how many classes fell short."""
+    """Averages, or real images: by chance, or those from which no other is far; and how many classes fell short."""
     per_class = distillation.per_class
-    items: list[Pixels] = []
-    labels: list[int] = []
-    short = 0
-    for rows in by_class:
-        before = len(items)
-        for group in range(min(per_class, len(rows))):
-            squares = _squares(images, rows[group::per_class], distillation.image_px, left_out, reader)
-            first = next(squares, None)
-            if first is not None:
-                items.append(mean_image(_chain(first, squares)))
-                labels.append(int(images.labels[rows[0]]))
-        short += len(items) - before < per_class
-    return items, labels, short
 
+    def squares(rows: npt.NDArray[np.int64]) -> Iterator[Pixels]:
+        return _squares(images, rows, distillation.image_px, left_out, reader)
 
-def _as_they_are(
-    images: Images,
-    by_class: list[npt.NDArray[np.int64]],
-    distillation: Distillation,
-    left_out: list[LeftOut],
-    reader: Reader,
-) -> tuple[list[Pixels], list[int], int]:
-    """Real images: by chance, or those from which no other is far; and how many classes fell short."""
-    per_class = distillation.per_class
-    items: list[Pixels] = []
-    labels: list[int] = []
-    short = 0
     if distillation.method == "k-center":
         by_class = _centres_first(images, by_class, per_class)
-    else:
+    elif distillation.method == "real":
         draw = np.random.default_rng(distillation.seed)
         by_class = [draw.permutation(rows) for rows in by_class]
+    items: list[Pixels] = []
+    labels: list[int] = []
+    short = 0
     for rows in by_class:
-        squares = _squares(images, rows, distillation.image_px, left_out, reader)
-        found = [square for square, _ in zip(squares, range(per_class), strict=False)]
+        made = _averages(rows, per_class, squares) if distillation.method == "mean" else squares(rows)
+        found = list(islice(made, per_class))
         items += found
         labels += [int(images.labels[rows[0]])] * len(found) if found else []
         short += len(found) < per_class
     return items, labels, short
+
+
+def _averages(
+    rows: npt.NDArray[np.int64], per_class: int, squares: Callable[[npt.NDArray[np.int64]], Iterator[Pixels]]
+) -> Iterator[Pixels]:
+    """A class dealt into `per_class` groups, and one image made of each in which any can be decoded."""
+    for group in range(min(per_class, len(rows))):
+        some = squares(rows[group::per_class])
+        first = next(some, None)
+        if first is not None:
+            yield mean_image(_chain(first, some))
 
 
 def _centres_first(
@@ -280,6 +268,7 @@ def _centres_first(
 ) -> list[npt.NDArray[np.int64]]:
     """Of each class the image nearest to its mean, then each time the one furthest from those before, by pixels."""
     from scrimp.subset.features import PIXELS, see
+    from scrimp.subset.k_center import furthest_first
     from scrimp.subset.pool import unit
 
     seen = see(images, PIXELS, None)
@@ -291,13 +280,8 @@ def _centres_first(
         if not len(own):
             found.append(rows)
             continue
-        likeness = features[own] @ features[own].mean(0)
-        chosen = [int(likeness.argmax())]
-        nearest = np.full(len(own), np.inf)
-        for _ in range(min(per_class, len(own)) - 1):
-            nearest = np.minimum(nearest, 1 - features[own] @ features[own[chosen[-1]]])
-            nearest[chosen] = -np.inf
-            chosen.append(int(nearest.argmax()))
+        central = int((features[own] @ features[own].mean(0)).argmax())
+        chosen, _ = furthest_first(features[own], central, min(per_class, len(own)))
         found.append(seen.rows[own[chosen]])
     return found
 
