@@ -41,7 +41,7 @@ from scrimp.subset import Distilled, distill
 from scrimp.subset.distilling.judging import accuracies
 from scrimp.subset.distilling.network import ConvNet
 from scrimp.subset.distilling.whitening import Space, fit_space
-from scrimp.training.hardware import keep_freed_memory, precision_for
+from scrimp.training.hardware import keep_freed_memory
 
 Row = dict[str, Any]
 SETS: dict[str, Row] = {
@@ -115,7 +115,6 @@ def measure(asked: argparse.Namespace, name: str, per_class: int, method: str, f
     if made.status == "interrupted":
         raise KeyboardInterrupt
     tiles, labels, space = lesson_of(made, images, px)
-    precision = precision_for("auto", torch.device("cpu"))[0]
     batches = asked_of(images, px, space, quick=asked.quick)
     found = {
         kind: accuracies(
@@ -125,7 +124,6 @@ def measure(asked: argparse.Namespace, name: str, per_class: int, method: str, f
             batches,
             networks=asked.networks if kind == "convnet3" else min(3, asked.networks),
             steps=50 if asked.quick else STEPS,
-            precision=precision,
             mirror=images.mirror_ok,
         )
         for kind, network in networks(len(images.classes), px).items()

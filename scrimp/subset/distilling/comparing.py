@@ -19,7 +19,7 @@ from scrimp.subset.distillation import Distilled, distill
 from scrimp.subset.distilling.judging import accuracies
 from scrimp.subset.distilling.network import ConvNet
 from scrimp.subset.distilling.whitening import Space, fit_space
-from scrimp.training.hardware import keep_freed_memory, precision_for
+from scrimp.training.hardware import keep_freed_memory
 
 STEPS = 1000  # of a network that judges, by default: what the papers take
 _MORE = (10, 50)  # times as many real images
@@ -105,7 +105,6 @@ def judged(distilled: Distilled, images: Images, *, networks: int, steps: int = 
                 asked,
                 networks=networks,
                 steps=steps,
-                precision=precision_for("auto", torch.device("cpu"))[0],
                 mirror=images.mirror_ok,
             )
             rows = made.rows("train")

@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy
 
-from scrimp.subset.distilling.network import in_blocks
+from scrimp.subset.distilling.network import in_blocks, machine
 from scrimp.subset.distilling.pool import seeded
 from scrimp.subset.distilling.siamese import augment
 
 _BATCH = 256
 
 
-def taught(
-    network: nn.Module, images: Tensor, labels: Tensor, *, steps: int, seed: int, precision: torch.dtype, mirror: bool
-) -> nn.Module:
+def taught(network: nn.Module, images: Tensor, labels: Tensor, *, steps: int, seed: int, mirror: bool) -> nn.Module:
     """The network after `steps` steps, in batches of up to 256, with siamese augmentation.
 
     images: float32 (n, 3, px, px). labels: classes, int64 (n,), or soft ones that sum to 0, float32 (n, classes).
 
     AdamW on the squared error of labels, or SGD with momentum on the cross-entropy of classes, as the papers judge.
     """
+    device, precision = machine()
+    network, images, labels = network.to(device), images.to(device), labels.to(device)
     soft = labels.is_floating_point()
     lr = 1e-3 if soft else 1e-2
     generator = seeded(seed)
@@ -39,7 +39,7 @@ def taught(
     network.train()
     for _ in range(steps):
         rows = torch.randperm(len(images), generator=generator)[:_BATCH]
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             answers = network(augment(images[rows], generator, mirror=mirror))
         wanted = labels[rows]
         error = (
@@ -53,14 +53,13 @@ def taught(
 
 
 @torch.inference_mode()
-def accuracy(
-    network: nn.Module, asked: Iterable[tuple[Tensor, npt.NDArray[np.int64]]], precision: torch.dtype
-) -> float:
-    """Of batches of images and their classes, from 0 to 1."""
+def accuracy(network: nn.Module, asked: Iterable[tuple[Tensor, npt.NDArray[np.int64]]]) -> float:
+    """Of a network that was taught, about batches of images and their classes: from 0 to 1."""
+    device, precision = machine()
     right = total = 0
     for images, classes in asked:
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            answers = in_blocks(network, images).argmax(1)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            answers = in_blocks(network, images.to(device)).argmax(1).cpu()
         right += int((answers == torch.from_numpy(classes)).sum())
         total += len(classes)
     return right / total
@@ -74,7 +73,6 @@ def accuracies(
     *,
     networks: int,
     steps: int,
-    precision: torch.dtype,
     mirror: bool,
     seed: int = 0,
 ) -> list[float]:
@@ -83,6 +81,6 @@ def accuracies(
     with torch.random.fork_rng(devices=[]):
         for number in range(seed, seed + networks):
             torch.manual_seed(number)
-            network = taught(make(), images, labels, steps=steps, seed=number, precision=precision, mirror=mirror)
-            found.append(accuracy(network, asked(), precision))
+            network = taught(make(), images, labels, steps=steps, seed=number, mirror=mirror)
+            found.append(accuracy(network, asked()))
     return found

@@ -13,7 +13,7 @@ def ridge_prediction(features: Tensor, labels: Tensor, of: Tensor, *, ridge: flo
     ridge: as part of the mean of the kernel's diagonal.
     """
     kernel = features @ features.T
-    kernel = kernel + ridge * kernel.trace() / len(kernel) * torch.eye(len(kernel))
+    kernel = kernel + ridge * kernel.trace() / len(kernel) * torch.eye(len(kernel), device=kernel.device)
     predicted: Tensor = (of @ features.T) @ solve(kernel, labels)
     return predicted
 

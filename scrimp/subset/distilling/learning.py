@@ -78,7 +78,7 @@ def learn(
         held = _load(folder, asked)
         if held:
             step, earlier = held["step"], Cost(**held["cost"])
-            images.data, labels.data = held["images"], held["labels"]
+            images.data, labels.data = held["images"].to(task.device), held["labels"].to(task.device)
             optimiser.load_state_dict(held["optimiser"])
             if pool and held["pool"]:
                 pool.load(held["pool"])
@@ -87,7 +87,11 @@ def learn(
             look(images.detach())
             if folder:
                 content = {"asked": asked, "step": step, "cost": asdict(earlier + watch.cost)}
-                content |= {"images": images.detach(), "labels": labels.detach(), "optimiser": optimiser.state_dict()}
+                content |= {
+                    "images": images.detach().cpu(),
+                    "labels": labels.detach().cpu(),
+                    "optimiser": optimiser.state_dict(),
+                }
                 buffer = io.BytesIO()
                 torch.save(content | {"pool": pool.state() if pool and to_go_on else []}, buffer)
                 write_whole(folder / "checkpoint.pt", buffer.getvalue())
@@ -118,7 +122,8 @@ def learn(
             except KeyboardInterrupt:
                 interrupted = True
         save(to_go_on=interrupted)
-    return Learned(images=images.detach(), labels=labels.detach(), steps=step, earlier=earlier, interrupted=interrupted)
+    found, said = images.detach().cpu(), labels.detach().cpu()
+    return Learned(images=found, labels=said, steps=step, earlier=earlier, interrupted=interrupted)
 
 
 def _part(step: int, steps: int, seconds: float, max_seconds: float | None) -> float:

@@ -22,10 +22,11 @@ from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.subset.distilling.formation import unfold
 from scrimp.subset.distilling.learning import learn
+from scrimp.subset.distilling.network import machine
 from scrimp.subset.distilling.task import Task
 from scrimp.subset.distilling.ways import WAYS
 from scrimp.subset.distilling.whitening import Space, fit_space
-from scrimp.training.hardware import keep_freed_memory, precision_for
+from scrimp.training.hardware import keep_freed_memory
 
 if TYPE_CHECKING:
     from scrimp.subset.distillation import Distillation
@@ -82,20 +83,21 @@ def make(images: Images, distillation: Distillation, folder: Path | None, watch:
 
     some = train[:: max(1, len(train) // _TO_FIT_SPACE)]
     space = fit_space(torch.from_numpy(read(some)).permute(0, 3, 1, 2), whitened=way.whitened)
+    device, precision = machine()
     task = Task(
         read=read,
         rows=of_class,
-        space=space,
+        space=space.on(device),
         image_px=px,
         per_class=distillation.per_class,
         formation=distillation.formation,
         mirror_ok=images.mirror_ok,
-        precision=precision_for("auto", torch.device("cpu"))[0],
+        precision=precision,
     )
 
     def look(learned: Tensor) -> None:
         if folder:
-            pixels = _to_pixels(learned, distillation.formation, space)
+            pixels = _to_pixels(learned.cpu(), distillation.formation, space)
             write_grid(pixels, task.first_labels().tolist(), folder / "grid.png")
 
     learned = learn(
@@ -112,7 +114,7 @@ def make(images: Images, distillation: Distillation, folder: Path | None, watch:
     lesson = Lesson(
         images=learned.images,
         labels=learned.labels,
-        classes=task.first_labels(),
+        classes=task.first_labels().cpu(),
         soft=way.label_rate > 0,
         formation=distillation.formation,
         space=space,

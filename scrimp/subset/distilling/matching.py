@@ -18,9 +18,9 @@ def features_apart(task: Task, tiles: Tensor, generator: Generator, real_per_cla
     Distribution matching (DM) of Zhao and Bilen (WACV 2023, arXiv 2110.04181).
     Cost: a forward pass of the real images drawn, and one there and back of the tiles.
     """
-    network = ConvNet(task.classes, task.image_px).requires_grad_(False)
+    network = ConvNet(task.classes, task.image_px).to(task.device).requires_grad_(False)
     seed = int(torch.randint(2**31, (), generator=generator))
-    apart = torch.zeros(())
+    apart = torch.zeros((), device=task.device)
     for label, own in enumerate(tiles.chunk(task.classes)):
         real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True, mirror=task.mirror_ok)
         changed = augment(own, seeded(seed), alike=True, mirror=task.mirror_ok)
@@ -40,14 +40,14 @@ def gradients_apart(task: Task, tiles: Tensor, generator: Generator, real_per_cl
     """
     weights = [weight for weight in network.parameters() if weight.ndim > 1]
     seed = int(torch.randint(2**31, (), generator=generator))
-    apart = torch.zeros(())
+    apart = torch.zeros((), device=task.device)
     for label, own in enumerate(tiles.chunk(task.classes)):
         real = augment(task.draw_of(label, real_per_class, generator), seeded(seed), alike=True, mirror=task.mirror_ok)
         changed = augment(own, seeded(seed), alike=True, mirror=task.mirror_ok)
         with task.autocast():
-            real_loss = cross_entropy(network(real).float(), torch.full((len(real),), label))
+            real_loss = cross_entropy(network(real).float(), torch.full((len(real),), label, device=task.device))
         goals = torch.autograd.grad(real_loss, weights)
-        loss = cross_entropy(network(changed), torch.full((len(own),), label))
+        loss = cross_entropy(network(changed), torch.full((len(own),), label, device=task.device))
         found = torch.autograd.grad(loss, weights, create_graph=True)
         for one, goal in zip(found, goals, strict=True):
             apart = apart + (1 - cosine_similarity(one.flatten(1), goal.flatten(1))).sum()

@@ -9,6 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from scrimp.errors import SettingError
+from scrimp.training.hardware import precision_for
+
+
+def machine() -> tuple[torch.device, torch.dtype]:
+    """CUDA, else the CPU, and the number format of networks there; never float16, for no loss is scaled here."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype, _ = precision_for("auto", device)
+    return device, torch.float32 if dtype is torch.float16 else dtype
 
 
 class ConvNet(nn.Module):

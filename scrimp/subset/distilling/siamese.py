@@ -24,14 +24,14 @@ def _colour(images: Tensor, draws: Tensor) -> Tensor:
 def _crop(images: Tensor, draws: Tensor) -> Tensor:
     """Moved by up to an eighth of the side, black beyond the edge."""
     shift = torch.round((draws[:, :2] * 2 - 1) * images.shape[-1] / 8) * 2 / images.shape[-1]
-    return _warped(images, torch.eye(2).expand(len(images), 2, 2), shift)
+    return _warped(images, torch.eye(2, device=images.device).expand(len(images), 2, 2), shift)
 
 
 def _cutout(images: Tensor, draws: Tensor) -> Tensor:
     """A square of half the side is emptied, wherever its centre falls."""
     px = images.shape[-1]
     centre = (draws[:, :2] * px).floor()
-    near = ((torch.arange(px) - centre[..., None]).add(0.5).abs() < px / 4).to(images.dtype)
+    near = ((torch.arange(px, device=images.device) - centre[..., None]).add(0.5).abs() < px / 4).to(images.dtype)
     return images * (1 - near[:, 0, :, None] * near[:, 1, None, :])[:, None]
 
 
@@ -43,7 +43,7 @@ def _flip(images: Tensor, draws: Tensor) -> Tensor:
 def _scale(images: Tensor, draws: Tensor) -> Tensor:
     """Each side from 1/1.2 to 1.2 times as long."""
     factors = draws[:, :2] * (1.2 - 1 / 1.2) + 1 / 1.2
-    return _warped(images, torch.diag_embed(factors), torch.zeros(len(images), 2))
+    return _warped(images, torch.diag_embed(factors), torch.zeros(len(images), 2, device=images.device))
 
 
 def _rotate(images: Tensor, draws: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def _rotate(images: Tensor, draws: Tensor) -> Tensor:
     angle = torch.deg2rad((draws[:, 0] * 2 - 1) * 15)
     cosine, sine = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    return _warped(images, turn, torch.zeros(len(images), 2))
+    return _warped(images, turn, torch.zeros(len(images), 2, device=images.device))
 
 
 CHANGES: tuple[Change, ...] = (_colour, _crop, _cutout, _flip, _scale, _rotate)
@@ -67,7 +67,7 @@ def augment(images: Tensor, generator: Generator, *, mirror: bool, alike: bool =
     """
     allowed = [change for change in CHANGES if mirror or change is not _flip]
     change = allowed[int(torch.randint(len(allowed), (), generator=generator))]
-    draws = torch.rand(1 if alike else len(images), 3, generator=generator)
+    draws = torch.rand(1 if alike else len(images), 3, generator=generator).to(images.device)
     return change(images, draws.expand(len(images), 3))
 
 

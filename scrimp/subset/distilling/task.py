@@ -39,6 +39,11 @@ class Task:
         object.__setattr__(self, "label_of", label_of)
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks are, and all that they are given: that of the space."""
+        return self.space.mean.device
+
+    @property
     def classes(self) -> int:
         """How many."""
         return len(self.rows)
@@ -47,14 +52,14 @@ class Task:
         """Real images in the space, float32 (n, 3, px, px)."""
         order = np.argsort(rows, kind="stable")  # a pack is read fastest from front to back
         pixels = torch.from_numpy(self.read(rows[order])).permute(0, 3, 1, 2)
-        found = torch.empty(len(rows), 3, self.image_px, self.image_px)
-        found[torch.from_numpy(order)] = self.space.of(pixels)
+        found = torch.empty(len(rows), 3, self.image_px, self.image_px, device=self.device)
+        found[torch.from_numpy(order).to(self.device)] = self.space.of(pixels)
         return found
 
     def draw(self, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Images of all classes as often as they come, and their labels, int64 (count,)."""
         places = torch.randint(len(self.every), (count,), generator=generator).numpy()
-        return self.images(self.every[places]), torch.from_numpy(self.label_of[places])
+        return self.images(self.every[places]), torch.from_numpy(self.label_of[places]).to(self.device)
 
     def draw_of(self, label: int, count: int, generator: Generator) -> Tensor:
         """Images of one class, at most `count`, none twice."""
@@ -72,8 +77,8 @@ class Task:
 
     def first_labels(self) -> Tensor:
         """The class of every tile, int64 (classes * per_class * formation ** 2,)."""
-        return torch.arange(self.classes).repeat_interleave(self.per_class * self.formation**2)
+        return torch.arange(self.classes, device=self.device).repeat_interleave(self.per_class * self.formation**2)
 
     def autocast(self) -> torch.autocast:
         """The number format of the networks, as a context."""
-        return torch.autocast("cpu", self.precision, enabled=self.precision != torch.float32)
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)

@@ -84,13 +84,13 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
 
 def _pupils(task: Task) -> Pool:
     """Ten, each taught for 100 steps; with batch norm, which takes a quarter of the time of instance norm."""
-    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm="batch"), 3e-4)
+    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm="batch").to(task.device), 3e-4)
 
 
 def _one_pupil(task: Task) -> Pool:
     """As the papers have it: a fresh one each step for an image a class, else one that learns meanwhile."""
     steps = 1 if task.per_class * task.formation**2 == 1 else 50
-    return Pool(1, steps, lambda: ConvNet(task.classes, task.image_px), 1e-3)
+    return Pool(1, steps, lambda: ConvNet(task.classes, task.image_px).to(task.device), 1e-3)
 
 
 WAYS: Mapping[str, Way] = {

@@ -26,9 +26,14 @@ class Space:
     back: Tensor | None = None
     """A matrix of the colours for each pair of frequencies, (px, px, 3, 3); None without whitening."""
 
+    def on(self, device: torch.device) -> Space:
+        """The same on another device."""
+        forth, back = (None if matrix is None else matrix.to(device) for matrix in (self.forth, self.back))
+        return Space(self.mean.to(device), self.deviation.to(device), forth, back)
+
     def of(self, pixels: Tensor) -> Tensor:
-        """float32 (n, 3, px, px), of variance about 1, from uint8 of that shape."""
-        standard = (pixels.float() / 255 - self.mean) / self.deviation
+        """float32 (n, 3, px, px), of variance about 1, on the device of the space, from uint8 of that shape."""
+        standard = (pixels.to(self.mean.device).float() / 255 - self.mean) / self.deviation
         return _filtered(standard, self.forth)
 
     def pixels(self, images: Tensor) -> Tensor:
@@ -62,7 +67,7 @@ def fit_space(pixels: Tensor, *, whitened: bool) -> Space:
 def _filtered(images: Tensor, matrices: Tensor | None) -> Tensor:
     if matrices is None:
         return images
-    cosines = _cosines(images.shape[-1])
+    cosines = _cosines(images.shape[-1]).to(images.device)
     waves = (cosines @ images @ cosines.T).permute(2, 3, 1, 0)  # (px, px, 3, n)
     filtered: Tensor = cosines.T @ (matrices @ waves).permute(3, 2, 0, 1) @ cosines
     return filtered
