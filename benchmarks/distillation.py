@@ -2,8 +2,9 @@
 
 CIFAR-10 (32 px) and imagenette-224 at 64 px, in one data folder (SCRIMP_DATA). Each method makes its images from the
 training split (there is no val: nothing is chosen), with its own defaults or for `--minutes` at most. Then `--networks`
-fresh networks of each kind learn from them (1,000 steps, siamese augmentation) and are asked about the whole test
-split: ConvNet with instance norm, which is what the headline says, the same with batch norm, and Scrimp's vgg8. What
+fresh ConvNets learn from them (1,000 steps, siamese augmentation) and are asked about the whole test split, with the
+norm by which the method's paper judges: none for FRePo, instance norm for all others. So are two each of the other
+ConvNet and of Scrimp's vgg8. What
 is learned has its soft labels and its space, on both sides; real images have the same space, labels of their class,
 and, as `real-labels`, labels that FRePo learned for them.
 
@@ -14,7 +15,7 @@ Learning goes on where it was cut off. Rows are kept as they come; started again
 
 Summary keys: `SET_ipcN.METHOD`, such as `cifar10_ipc1.frepo` or `cifar10_ipc1.frepo-f2` (formation 2): `mean` and `sd`
 (points of test accuracy, over the networks), `n`, `seconds` (wall time of making the images on this machine),
-`cpu_seconds`, `steps`, `bytes` and `others` (the mean for the other architectures).
+`cpu_seconds`, `steps`, `bytes`, `judged_by` (the norm of the ConvNets) and `others` (the mean for other architectures).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from scrimp.store import write_whole
 from scrimp.subset import Distilled, distill
 from scrimp.subset.distilling.judging import accuracies
 from scrimp.subset.distilling.network import ConvNet
+from scrimp.subset.distilling.ways import norm_of
 from scrimp.subset.distilling.whitening import Space, fit_space
 from scrimp.training.hardware import keep_freed_memory
 
@@ -89,10 +91,10 @@ def lesson_of(made: Distilled, images: Images, px: int) -> tuple[Tensor, Tensor,
 
 
 def networks(classes: int, px: int) -> dict[str, Callable[[], nn.Module]]:
-    """The architectures that are asked, the headline's first."""
+    """The architectures that are asked: ConvNet by its norm, and another."""
     return {
-        "convnet3": lambda: ConvNet(classes, px),
-        "convnet3-batch": lambda: ConvNet(classes, px, norm="batch"),
+        "instance": lambda: ConvNet(classes, px),
+        "none": lambda: ConvNet(classes, px, norm="none"),
         "vgg8": partial(_vgg, classes, px),
     }
 
@@ -122,7 +124,7 @@ def measure(asked: argparse.Namespace, name: str, per_class: int, method: str, f
             labels,
             network,
             batches,
-            networks=asked.networks if kind == "convnet3" else min(3, asked.networks),
+            networks=asked.networks if kind == norm_of(method) else min(2, asked.networks),
             steps=50 if asked.quick else STEPS,
             mirror=images.mirror_ok,
         )
@@ -142,7 +144,8 @@ def summary_of(rows: list[Row]) -> Row:
     summary: Row = {}
     for key in dict.fromkeys(row["key"] for row in rows):
         own = [row for row in rows if row["key"] == key]
-        points = [100 * accuracy for row in own for accuracy in row["accuracies"]["convnet3"]]
+        headline = norm_of(own[0]["method"])
+        points = [100 * accuracy for row in own for accuracy in row["accuracies"][headline]]
         others = {kind: [100 * a for row in own for a in row["accuracies"][kind]] for kind in own[0]["accuracies"]}
         summary[key] = {
             "mean": mean(points),
@@ -152,7 +155,8 @@ def summary_of(rows: list[Row]) -> Row:
             "cpu_seconds": mean(row["cpu_seconds"] for row in own),
             "steps": own[0]["steps"],
             "bytes": own[0]["bytes"],
-            "others": {kind: mean(of_kind) for kind, of_kind in others.items() if kind != "convnet3"},
+            "judged_by": headline,
+            "others": {kind: mean(of_kind) for kind, of_kind in others.items() if kind != headline},
         }
     return summary
 

@@ -18,6 +18,7 @@ from scrimp.progress import bar
 from scrimp.subset.distillation import Distilled, distill
 from scrimp.subset.distilling.judging import accuracies
 from scrimp.subset.distilling.network import ConvNet
+from scrimp.subset.distilling.ways import norm_of
 from scrimp.subset.distilling.whitening import Space, fit_space
 from scrimp.training.hardware import keep_freed_memory
 
@@ -65,8 +66,9 @@ class Judged:
 def judged(distilled: Distilled, images: Images, *, networks: int, steps: int = STEPS) -> Judged:
     """Judges images that were made, and real ones of the same set: as many by chance and by k-center, and more.
 
-    All are learned from in the same way, by ConvNet in the same space. images: what was distilled; its test split is
-    not looked at. Cost: `networks * steps` steps for each of up to five entries, and a look at up to 2,000 val images.
+    All are learned from in the same way, by the ConvNet of the method in the same space. images: what was distilled;
+    its test split is not looked at. Cost: `networks * steps` steps for each of up to five entries, and a look at up to
+    2,000 val images.
     """
     keep_freed_memory()
     px, per_class = distilled.distillation.image_px, distilled.distillation.per_class
@@ -79,6 +81,7 @@ def judged(distilled: Distilled, images: Images, *, networks: int, steps: int = 
 
     some = squares(train[:: -(-len(train) // 10_000)])
     lesson = distilled.lesson
+    norm = norm_of(distilled.distillation.method)
     space = lesson.space if lesson else fit_space(some, whitened=False)
 
     def asked() -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
@@ -101,7 +104,7 @@ def judged(distilled: Distilled, images: Images, *, networks: int, steps: int = 
             found = accuracies(
                 images_made,
                 labels,
-                lambda: ConvNet(len(images.classes), px),
+                lambda: ConvNet(len(images.classes), px, norm=norm),
                 asked,
                 networks=networks,
                 steps=steps,

@@ -25,11 +25,13 @@ class Way:
     images and labels, teaches the pool and gives the loss. whitened: whether images are learned in whitened space, else
     in standardised colours.
     image_rate, label_rate: the highest learning rates, of SGD with momentum 0.5 or of Adam; a label_rate of 0 leaves
-    labels as they are, and then what is trained on them learns by cross-entropy. steps: as many as are worth it.
+    labels as they are, and then what is trained on them learns by cross-entropy. steps: as many as are worth it. norm:
+    of the networks that images are learned by, and judged by, as in the paper.
     """
 
     step: Step
     pool: Callable[[Task], Pool] | None = None
+    norm: str = "instance"
     whitened: bool
     adam: bool
     image_rate: float
@@ -83,8 +85,8 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
 
 
 def _pupils(task: Task) -> Pool:
-    """Ten, each taught for 100 steps; with batch norm, which takes a quarter of the time of instance norm."""
-    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm="batch").to(task.device), 3e-4)
+    """Ten, each taught for 100 steps."""
+    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm="none").to(task.device), 3e-4)
 
 
 def _one_pupil(task: Task) -> Pool:
@@ -95,10 +97,17 @@ def _one_pupil(task: Task) -> Pool:
 
 WAYS: Mapping[str, Way] = {
     "real-labels": Way(
-        step=_regress, pool=_pupils, whitened=True, adam=True, image_rate=0.0, label_rate=1e-3, steps=2_000
+        step=_regress, pool=_pupils, norm="none", whitened=True, adam=True, image_rate=0.0, label_rate=1e-3, steps=2_000
     ),
     "dm": Way(step=_match_features, whitened=False, adam=False, image_rate=1.0, steps=2_000),
     "dsa": Way(step=_match_gradients, pool=_one_pupil, whitened=False, adam=False, image_rate=0.1, steps=1_000),
-    "frepo": Way(step=_regress, pool=_pupils, whitened=True, adam=True, image_rate=3e-3, label_rate=1e-3, steps=20_000),
+    "frepo": Way(
+        step=_regress, pool=_pupils, norm="none", whitened=True, adam=True, image_rate=0.1, label_rate=1e-3, steps=5_000
+    ),
 }
 """Every method that learns, by name."""
+
+
+def norm_of(method: str) -> str:
+    """Of the networks that judge a method; those that learn nothing are judged as most papers judge."""
+    return WAYS[method].norm if method in WAYS else "instance"
