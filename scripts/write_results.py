@@ -304,8 +304,7 @@ def distillation() -> str:
         group, method = key.split(".")
         cells.setdefault(method, {})[group] = figures
     groups = sorted({group for by in cells.values() for group in by}, key=lambda g: (g.split("_ipc")[0], _per_class(g)))
-    titles = [f"{OTHER_JUDGES = ("instance", "none", "vgg8")
-DISTILLED_NAMES[group.split('_ipc')[0]]}, {_per_class(group)} a class" for group in groups]
+    titles = [f"{DISTILLED_NAMES[group.split('_ipc')[0]]}, {_per_class(group)} a class" for group in groups]
     order = sorted(cells, key=lambda method: min(figures["mean"] for figures in cells[method].values()))
     lines = [
         "Test accuracy in points, mean and standard deviation over fresh networks (ConvNet with instance norm; for",
@@ -858,6 +857,7 @@ STUDY_NAMES = {
     "techniques_pretrained": "From published weights: mobilenet_v2, 1,000 images of CIFAR-10 at 64 px",
 }
 
+OTHER_JUDGES = ("instance", "none", "vgg8")
 DISTILLED_NAMES = {"cifar10": "CIFAR-10", "imagenette64": "Imagenette at 64 px"}
 
 REMOTE_WAYS = {
