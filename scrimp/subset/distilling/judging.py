@@ -27,7 +27,7 @@ def taught(network: nn.Module, images: Tensor, labels: Tensor, *, steps: int, se
     device, precision = machine()
     network, images, labels = network.to(device), images.to(device), labels.to(device)
     soft = labels.is_floating_point()
-    lr = 1e-3 if soft else 1e-2
+    lr = 3e-4 if soft else 1e-2
     generator = seeded(seed)
     parameters = network.parameters()
     optimiser: optim.Optimizer = (

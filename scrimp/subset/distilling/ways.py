@@ -102,7 +102,14 @@ WAYS: Mapping[str, Way] = {
     "dm": Way(step=_match_features, whitened=False, adam=False, image_rate=1.0, steps=2_000),
     "dsa": Way(step=_match_gradients, pool=_one_pupil, whitened=False, adam=False, image_rate=0.1, steps=1_000),
     "frepo": Way(
-        step=_regress, pool=_pupils, norm="none", whitened=True, adam=True, image_rate=0.1, label_rate=1e-3, steps=5_000
+        step=_regress,
+        pool=_pupils,
+        norm="none",
+        whitened=True,
+        adam=True,
+        image_rate=0.03,
+        label_rate=1e-3,
+        steps=10_000,
     ),
 }
 """Every method that learns, by name."""
