@@ -163,6 +163,11 @@ def test_a_folder_at_a_uri_is_divided_as_on_disk(photos: Path) -> None:
         memory.store.clear()
 
 
+def test_a_missing_bucket_is_not_taken_for_a_data_set() -> None:
+    with pytest.raises(NotFound, match=r"Nothing lies at 'memory://nowhere'.*endpoint"):
+        find_images("memory://nowhere")
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [

@@ -155,6 +155,11 @@ def _has_no_annotations(wanted: ImageSource, kind: str) -> None:
 
 
 def _nothing_called(source: str) -> str:
+    if store.is_uri(source):
+        return (
+            f"Nothing lies at '{source}', or these credentials may not see it. Check the bucket, the path and the "
+            "endpoint."
+        )
     nearest = get_close_matches(source.lower().replace("_", "-"), NAMED, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return (
