@@ -11,7 +11,11 @@ from scrimp.training.recipe import Recipe
 
 
 def plain(model: str, **changes: Any) -> Recipe:
-    """What everybody does first: Adam at 1e-4, batches of 32, 10 epochs, all layers, no augmentation."""
+    """What everybody does first: Adam at 1e-4, batches of 32, 10 epochs, all layers, no augmentation.
+
+    Measured (mobilenet_v2, 10 breeds of Stanford Dogs cut to their boxes, written directly on torchvision, two cores):
+    85.8 % on test, 502 s, one seed; benchmarks/results/time_to_accuracy.json.
+    """
     return _made(
         changes,
         model=model,
@@ -31,7 +35,11 @@ def quick(model: str, **changes: Any) -> Recipe:
 
 
 def frugal(model: str, **changes: Any) -> Recipe:
-    """The most accuracy per second from pretrained weights: the best head first, then a short fine-tuning of all."""
+    """The most accuracy per second from pretrained weights: the best head first, then a short fine-tuning of all.
+
+    Measured (as `plain`): its head alone, with no epoch after it, reaches 92.5 % on test in 16 s, start of Python
+    included, one seed; benchmarks/results/time_to_accuracy.json.
+    """
     return _made(
         changes,
         model=model,
@@ -45,7 +53,7 @@ def frugal(model: str, **changes: Any) -> Recipe:
 
 
 def thorough(model: str, **changes: Any) -> Recipe:
-    """As `frugal` with the time to learn from crops: longer, augmented, averaged."""
+    """As `frugal` with the time to learn from crops: longer, augmented, averaged. Not measured yet."""
     return _made(
         changes,
         model=model,
@@ -61,7 +69,10 @@ def thorough(model: str, **changes: Any) -> Recipe:
 
 
 def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
-    """Small images and nothing pretrained: Muon, smoothed labels, images that grow, mirror images asked as well."""
+    """Small images and nothing pretrained: Muon, smoothed labels, images that grow, mirror images asked as well.
+
+    Measured (CIFAR-10, two cores): 93.9 % on test in 21 min, one seed; benchmarks/results/cifar10_94.json.
+    """
     return _made(
         changes,
         model=model,
