@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from scrimp.subset.distilling.network import ConvNet, in_blocks
 from scrimp.subset.distilling.pool import seeded
 from scrimp.subset.distilling.saving import load_lesson
 from scrimp.subset.distilling.siamese import CHANGES, augment
+from scrimp.subset.distilling.task import Task
 from scrimp.subset.distilling.whitening import fit_space
 
 
@@ -172,6 +174,29 @@ def test_a_killed_learning_goes_on_as_if_it_had_never_been(
     assert resumed.lesson is not None
     assert torch.equal(whole.lesson.images, resumed.lesson.images)
     assert torch.equal(whole.lesson.labels, resumed.lesson.labels)
+
+
+@pytest.mark.parametrize("method", ["real-labels", "dm", "dsa", "frepo"])
+def test_a_step_is_on_the_device_of_the_space(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On tensors without numbers, which refuse to be mixed with others as those of a GPU do."""
+    monkeypatch.setattr(Task, "autocast", lambda _: nullcontext())
+    way, pixels = ways.WAYS[method], squares(20)
+    task = Task(
+        read=lambda rows: pixels[rows].permute(0, 2, 3, 1).numpy(),
+        rows=[np.arange(10), np.arange(10, 20)],
+        space=fit_space(pixels, whitened=way.whitened).on(torch.device("meta")),
+        image_px=8,
+        per_class=1,
+        formation=2,
+        mirror_ok=True,
+        precision=torch.float32,
+    )
+    pool = way.pool(task) if way.pool else None
+    labels = one_hot(task.first_labels(), 2).requires_grad_(way.label_rate > 0)
+    for seed in range(8):  # each draws another change
+        images = task.first_images(seeded(seed)).requires_grad_(way.image_rate > 0)
+        loss = way.step(task, pool, unfold(images, 2), labels, seeded(seed))
+        assert loss.device.type == "meta"
 
 
 def test_ctrl_c_ends_the_learning_not_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
