@@ -728,9 +728,10 @@ def diversity_bounded() -> str:
         "of the sum of distances.",
         source="diversity",
     )
+    by_chance, diverse, easier = (told_spread(table[f"{name}@1000"]) for name in ("random", "diversity", "el2n"))
     taught = said(
-        f"1,000 images of CIFAR-10 drawn by chance taught a network {told_spread(table['random@1000'])}, the most",
-        f"diverse ones {told_spread(table['diversity@1000'])}, those without the hardest {told_spread(table['el2n@1000'])}.",
+        f"1,000 images of CIFAR-10 drawn by chance taught a network {by_chance}, the most diverse ones {diverse}, those",
+        f"without the hardest {easier}.",
         source="cifar10_mini",
     )
     return f"{found}\n\n{taught}"
