@@ -730,7 +730,7 @@ def diversity_bounded() -> str:
     )
     by_chance, diverse, easier = (told_spread(table[f"{name}@1000"]) for name in ("random", "diversity", "el2n"))
     taught = said(
-        f"1,000 images of CIFAR-10 drawn by chance taught a network {by_chance}, the most diverse ones {diverse}, those",
+        f"1,000 images of CIFAR-10 drawn by chance taught a network {by_chance}, the most diverse {diverse}, those",
         f"without the hardest {easier}.",
         source="cifar10_mini",
     )
