@@ -93,8 +93,8 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
 def few_images(model: str = "fast_cnn", **changes: Any) -> Recipe:
     """A thousand small images and nothing pretrained: long, strongly augmented, averaged, the last epoch kept.
 
-    Measured (1,000 training images of CIFAR-10, n = 3, 12 to 14 min each on a busy machine of two cores): on test
-    74.3 ± 1.2 % with images drawn by chance, 77.5 ± 0.5 % with those `el2n` chose; benchmarks/results/cifar10_mini.json.
+    Measured (1,000 training images of CIFAR-10, n = 3, 12 to 14 min each on a busy machine of two cores), on test: by
+    chance 74.3 ± 1.2 %, chosen by `el2n` 77.5 ± 0.5 %; benchmarks/results/cifar10_mini.json.
     """
     return _made(
         changes,
