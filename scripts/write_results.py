@@ -492,22 +492,23 @@ def mini() -> str:
             seconds = max(one["seconds"] for one in some if one)
             cells = [told_spread(one) if one else "not measured" for one in some]
             lines.append(f"| `{method}` | {' | '.join(cells)} | {seconds:,.0f} s |")
-        lines += ["", what_choosing_bought(summary, keeps[-1]), "", "![Test accuracy by method](pictures/choosing.svg)"]
+        lines += ["", what_choosing_bought(summary), "", "![Test accuracy by method](pictures/choosing.svg)"]
     source = "[cifar10_mini.json](../benchmarks/results/cifar10_mini.json)."
     return "\n".join([*lines, "", f"{where(found)}. Raw figures:", source])
 
 
-def what_choosing_bought(summary: dict[str, Any], keep: int) -> str:
-    """The best and the worst way against chance, beside the spread of seeds."""
-    table = {name.partition("@")[0]: one for name, one in summary["choosing"].items() if name.endswith(f"@{keep}")}
-    chance = table["random"]["mean"]
-    over = {method: 100 * (one["mean"] - chance) for method, one in table.items() if method != "random"}
-    best, worst = max(over, key=lambda name: over[name]), min(over, key=lambda name: over[name])
-    spread = summary["choosing_sd_1000"]
-    says = "" if over[best] > spread else ", which is no more than seeds make"
+def what_choosing_bought(summary: dict[str, Any]) -> str:
+    """The best and the worst way of choosing 1,000 images against chance, beside the spread of seeds."""
+    table = {name.removesuffix("@1000"): one for name, one in summary["choosing"].items() if name.endswith("@1000")}
+    best, gain, spread = (
+        summary[key] for key in ("best_selection_1000", "best_selection_minus_random_1000", "choosing_sd_1000")
+    )
+    worst = min(table, key=lambda method: table[method]["mean"])
+    lost = 100 * (table[worst]["mean"] - table["random"]["mean"])
+    says = "" if gain > spread else ", which is no more than seeds make"
     text = (
-        f"With {keep:,} images, `{best}` is {over[best]:+.1f} points against chance{says}, and `{worst}` "
-        f"{over[worst]:+.1f}; the standard deviation of one way over its seeds is {spread:.1f} points. The features, "
+        f"With 1,000 images, `{best}` is {gain:+.1f} points against chance{says}, and `{worst}` "
+        f"{lost:+.1f}; the standard deviation of one way over its seeds is {spread:.1f} points. The features, "
         "and what `el2n` and `forgetting` go by, are of a network that was trained on all 50,000 labels: its seconds "
         "are in the last column."
     )
