@@ -191,7 +191,7 @@ def test_a_step_is_on_the_device_of_the_space(method: str, monkeypatch: pytest.M
         mirror_ok=True,
         precision=torch.float32,
     )
-    pool = way.pool(task) if way.pool else None
+    pool = way.pool(task, way.norm) if way.pool else None
     labels = one_hot(task.first_labels(), 2).requires_grad_(way.label_rate > 0)
     for seed in range(8):  # each draws another change
         images = task.first_images(seeded(seed)).requires_grad_(way.image_rate > 0)

@@ -72,7 +72,7 @@ def learn(
         groups = [{"params": [tensor], "lr": rate, "highest": rate} for tensor, rate in rates if rate]
         adam, sgd = partial(torch.optim.Adam, betas=(0.9, 0.99)), partial(torch.optim.SGD, momentum=0.5)
         optimiser: torch.optim.Optimizer = adam(groups) if way.adam else sgd(groups)
-        pool = way.pool(task) if way.pool else None
+        pool = way.pool(task, way.norm) if way.pool else None
         step, earlier = 0, FREE
 
         held = _load(folder, asked)

@@ -30,7 +30,7 @@ class Way:
     """
 
     step: Step
-    pool: Callable[[Task], Pool] | None = None
+    pool: Callable[[Task, str], Pool] | None = None
     norm: str = "instance"
     whitened: bool
     adam: bool
@@ -84,15 +84,15 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
     return loss.detach()
 
 
-def _pupils(task: Task) -> Pool:
+def _pupils(task: Task, norm: str) -> Pool:
     """Ten, each taught for 100 steps."""
-    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm="none").to(task.device), 3e-4)
+    return Pool(10, 100, lambda: ConvNet(task.classes, task.image_px, norm=norm).to(task.device), 3e-4)
 
 
-def _one_pupil(task: Task) -> Pool:
+def _one_pupil(task: Task, norm: str) -> Pool:
     """As the papers have it: a fresh one each step for an image a class, else one that learns meanwhile."""
     steps = 1 if task.per_class * task.formation**2 == 1 else 50
-    return Pool(1, steps, lambda: ConvNet(task.classes, task.image_px).to(task.device), 1e-3)
+    return Pool(1, steps, lambda: ConvNet(task.classes, task.image_px, norm=norm).to(task.device), 1e-3)
 
 
 WAYS: Mapping[str, Way] = {
