@@ -8,8 +8,9 @@ measured from its start, imports and reading included; looking at the test split
 plain.py, once a seed, with the threads and workers that are fastest for it: 10 epochs at 224 px. It is given folders of
 photos already cut to their boxes, and of CIFAR-10 as PNGs, and what these took to write is not on its bill. Its price
 is that of getting to the end of its best epoch on val, the first of equals. With `--price-by-the-image` its epochs run
-with an allocator that keeps memory (by glibc's tunables: the arithmetic is the same, and takes half of the time), and
-its price is its images times what one takes with the allocator as it comes, timed over a few steps; rows say so.
+on one thread (so that two runs can go side by side) with an allocator that keeps memory (by glibc's tunables: the
+arithmetic is the same, and takes half of the time), and its price is its images times what one takes with the threads
+and workers that are fastest for it and the allocator as it comes, timed over a few steps; rows say so.
 
 Scrimp, with an empty cache: whole runs of 0 (the solved head alone), 1, 2, … epochs, a schedule each; the cheapest that
 is as good on val as plain's best epoch counts. What the runs before it took is not counted, as plain's choice of 10
@@ -232,12 +233,13 @@ def compare(shelf: Shelf, asked: argparse.Namespace, data: str, model: str, seed
     best = shelf.kept(f"{name}-tuned", {"what": "tuning", "data": data, "model": model}, tuning)["best"]
     about = {"data": data, "model": model, "seed": seed}
     how = ["--seed", str(seed), "--epochs", "2" if asked.quick else "10"]
-    how += ["--threads", str(best["threads"]), "--workers", str(best["workers"])]
     if asked.price_by_the_image:
-        tuned = partial(run_plain, folder, data, model, how, place=KEEP_MEMORY)
-        plain = shelf.kept(f"{name}-plain{seed}-kept-memory", {"what": "plain", **about}, tuned)
-        plain = priced_by_the_image(plain, best)
+        tuned = partial(run_plain, folder, data, model, [*how, "--threads", "1"], place=KEEP_MEMORY)
+        kept = f"{name}-plain{seed}-kept-memory"
+        plain = priced_by_the_image(shelf.kept(kept, {"what": "plain", **about}, tuned), best)
+        shelf.rows[kept] = plain
     else:
+        how += ["--threads", str(best["threads"]), "--workers", str(best["workers"])]
         tuned = partial(run_plain, folder, data, model, how, place={})
         plain = shelf.kept(f"{name}-plain{seed}", {"what": "plain", **about}, tuned)
 

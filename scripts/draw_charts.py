@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,33 @@ def draw_choosing() -> None:
     save(figure, "choosing")
 
 
+def draw_time_to_accuracy() -> None:
+    """Val accuracy by CPU-seconds: plain fine-tuning epoch by epoch, Scrimp a whole run a point; every seed."""
+    rows = results("time_to_accuracy")["rows"]
+    data, models = (list(dict.fromkeys(row[of] for row in rows if row["what"] == "plain")) for of in ("data", "model"))
+    figure, panels = plt.subplots(len(models), len(data), figsize=(10, 2.6 * len(models)), squeeze=False)
+    for axes, (model, name) in zip(panels.flat, product(models, data), strict=True):
+        of_pair = [row for row in rows if (row.get("data"), row.get("model")) == (name, model)]
+        for row in of_pair:
+            if row["what"] == "plain":
+                spent = accumulate(
+                    (epoch["cpu_seconds"] for epoch in row["epochs"]), initial=row["start"]["cpu_seconds"]
+                )
+                accuracies = [100 * epoch["val_accuracy"] for epoch in row["epochs"]]
+                axes.plot(list(spent)[1:], accuracies, color=THEIRS, marker=".", linewidth=1)
+            elif row["what"] == "scrimp":
+                axes.plot(row["cpu_seconds"], 100 * row["val_accuracy"], color=OURS, marker="o", markersize=4)
+        axes.set_xscale("log")
+        axes.set_title(f"{name}, {model}", color=INK, fontsize=10, loc="left")
+        axes.grid(axis="both", color=GRID)
+        plain(axes)
+    for axes in panels[-1]:
+        axes.set_xlabel("CPU-seconds")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("val accuracy, %", color=INK)
+    save(figure, "time_to_accuracy")
+
+
 def save(figure: Any, name: str) -> None:
     """The same file for the same figures."""
     figure.tight_layout()
@@ -64,7 +92,7 @@ def main() -> None:
     """Every chart whose figures are there."""
     mpl.use("svg")
     mpl.rcParams |= {"svg.hashsalt": "scrimp", "font.family": "sans-serif", "font.size": 10}
-    for draw, name in ((draw_choosing, "cifar10_mini"),):
+    for draw, name in ((draw_choosing, "cifar10_mini"), (draw_time_to_accuracy, "time_to_accuracy")):
         if (ROOT / "benchmarks" / "results" / f"{name}.json").is_file():
             draw()
 

@@ -201,6 +201,10 @@ def test_names():
     assert augmentations("mirror, shift") == [mirror, shift]
     assert augmentations("flip,crop") == [mirror, crop]
     assert augmentations("basic,mirror") == [shift, mirror, mirror]
+    nearer, mirrored = augmentations("basic:0.0625")
+    assert mirrored is mirror
+    assert torch.equal(nearer(pictures(), seeded(1)), shift(pictures(), seeded(1), 0.0625))
+    assert not torch.equal(nearer(pictures(), seeded(1)), shift(pictures(), seeded(1)))
     with pytest.raises(UnknownName, match="'shift'"):
         augmentations("shfit")
     with pytest.raises(UnknownName, match="'none'"):

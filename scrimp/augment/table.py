@@ -59,7 +59,9 @@ AUGMENTATIONS: dict[str, Card] = {
         None, "made anew by an autoencoder of the training images", "part of the images", 0.5, nothing=0
     ),
 }
-"""Every augmentation by name; "basic" stands for "shift,mirror", or "shift" where a mirror image changes label."""
+"""Every augmentation by name; "basic" stands for "shift,mirror", or "shift" where a mirror image changes label.
+
+A strength of "basic" is that of its shift."""
 
 _ALSO_CALLED = {"flip": "mirror"}
 _MIXING = ("mixup", "cutmix")
@@ -102,8 +104,9 @@ def _parsed(names: str, mirror_ok: bool = True) -> list[_Wanted]:
     for part in names.split(","):
         name, colon, strength = (word.strip() for word in part.partition(":"))
         name = _ALSO_CALLED.get(name, name)
-        if name == "basic" and not colon:
-            found += [_Wanted("shift", None), *([_Wanted("mirror", None)] if mirror_ok else [])]
+        if name == "basic":
+            found.append(_Wanted("shift", _strength(names, "shift", strength) if colon else None))
+            found += [_Wanted("mirror", None)] if mirror_ok else []
             continue
         if name in _MIXING:
             raise SettingError(

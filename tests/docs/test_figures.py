@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_pages_quote_what_was_recorded():
+def test_the_pages_quote_what_was_recorded(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     spec = importlib.util.spec_from_file_location("write_results", ROOT / "scripts" / "write_results.py")
     assert spec
     assert spec.loader

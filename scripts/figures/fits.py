@@ -1,0 +1,58 @@
+"""Figures of `scrimp fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from figures.recorded import FIT_NAMES, results, told_spread, where
+
+
+def fit() -> str:
+    """How fit did against what one would do instead, in the same time."""
+    found = results("fit")
+    summary = found["summary"]
+    cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for key, spread in summary.items():
+        if key.startswith("accuracy.") and spread:
+            _, data, minutes, contender = key.split(".", 3)
+            cells.setdefault((data, minutes), {})[contender] = spread
+    lines = [
+        "The same images, two cores and wall-clock for everybody, measured from outside; test accuracy:",
+        "",
+        "| images | minutes | `scrimp fit` | random search (Optuna) | best single model, plain recipe |",
+        "|---|---|---|---|---|",
+    ]
+    for (data, minutes), by in cells.items():
+        plain = {name: spread for name, spread in by.items() if name.startswith("plain-")}
+        best = max(plain, key=lambda name: plain[name]["mean"], default="")
+        single = f"{told_spread(plain[best])} ({best.removeprefix('plain-')})" if best else "not measured"
+        named = FIT_NAMES[data]
+        ours, other = (told_spread(by[name]) if name in by else "not measured" for name in ("fit", "random"))
+        lines.append(f"| {named} | {minutes} | {ours} | {other} | {single} |")
+    lines += [
+        "",
+        f"{summary['budget_kept']} of {summary['budget_kept_of']} fits ended within 103 % of their budget or 1.5 s.",
+        f"{where(found)}.",
+    ]
+    return "\n".join(lines)
+
+
+def fit_in_readme() -> str:
+    """With the link as the README needs it."""
+    return f"{fit()} Raw figures: [fit.json](benchmarks/results/fit.json)."
+
+
+def fit_in_docs() -> str:
+    """With the link as a page of the docs needs it."""
+    return f"{fit()} Raw figures: [fit.json](../benchmarks/results/fit.json)."
+
+
+def shortest_fits() -> dict[str, dict[str, Any]]:
+    """The spread of each contender, on dogs, in the shortest time that was recorded; its minutes as `minutes`."""
+    summary = results("fit")["summary"]
+    prefix = "accuracy.stanford-dogs-10."
+    cells = {
+        tuple(key.removeprefix(prefix).rsplit(".", 1)): told for key, told in summary.items() if key.startswith(prefix)
+    }
+    shortest = min((minutes for minutes, _ in cells), key=float)
+    return {"minutes": shortest} | {who: told for (minutes, who), told in cells.items() if minutes == shortest and told}

@@ -1,0 +1,110 @@
+"""Figures of recipes, steps and techniques."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from figures.recorded import FIT_NAMES, results, where
+
+TECHNIQUE_FIGURES = {
+    "val": "val",
+    "test": "test",
+    "seconds": "training time",
+    "wh": "energy",
+    "memory": "peak memory",
+    "gpu_memory": "GPU memory",
+    "ms": "time per image",
+}
+
+STUDY_NAMES = {
+    "techniques": "From scratch: a small network, 2,000 images of CIFAR-10",
+    "techniques_pretrained": "From published weights: mobilenet_v2, 1,000 images of CIFAR-10 at 64 px",
+}
+
+
+def step() -> str:
+    """What a training step gains on a CPU."""
+    found = results("step")
+    summary = found["summary"]
+    rounds = 1 + max(row["round"] for row in found["rows"])
+    names = {f"{trick}_alone": f"`{trick}` alone" for trick in ("channels_last", "keep_memory", "fused")}
+    names |= {"vs_stock": "all of these"}
+    lines = [
+        "| mobilenet_v2, 224 px, batches of 32, float32 | times the images per second of stock PyTorch |",
+        "|---|---|",
+    ]
+    lines += [f"| {words} | {summary[f'mobilenet_v2_224_{name}']:.2f} |" for name, words in names.items()]
+    theirs, ours = (
+        [row["images_per_second"] for row in found["rows"] if row["way"] == way] for way in ("stock", "scrimp")
+    )
+    differ = [summary[f"largest_relative_loss_difference{by}"] for by in ("", "_by_threads")]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Medians of {rounds} rounds; stock PyTorch (NCHW, its allocator as it comes) makes {median(theirs):.1f}",
+            f"images/s here, Scrimp {median(ours):.1f}. The first ten losses differ by {differ[0]:.0e} at most, where",
+            f"one thread instead of two makes {differ[1]:.0e}: rounding, which Adam carries on from step to step.",
+            f"{where(found)}. Raw figures: [step.json](../benchmarks/results/step.json).",
+        ]
+    )
+
+
+def cifar10_94() -> str:
+    """What learning CIFAR-10 from nothing takes."""
+    found = results("cifar10_94")
+    summary, rows = found["summary"], found["rows"]
+    each = ", ".join(f"{100 * row['test_accuracy']:.2f} % in {row['seconds'] / 60:.1f} min" for row in rows)
+    return (
+        f"`from_scratch_small` learns CIFAR-10 from 49,500 images on two cores: {each} "
+        f"({summary['n']} seed{'s' if summary['n'] > 1 else ''}; the whole process, test images counted).\n"
+        f"{where(found)}. Raw figures: [cifar10_94.json](../benchmarks/results/cifar10_94.json)."
+    )
+
+
+def time_to_accuracy() -> str:
+    """What the val accuracy of plain fine-tuning costs."""
+    found = results("time_to_accuracy")
+    rows = [row for row in found["rows"] if row["what"] == "comparison"]
+    lines = [
+        "| images, model | plain: best val, CPU-s to there | Scrimp: val, CPU-s, epochs | ratio | test, same seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = "never got there" if row["cpu_ratio"] is None else f"{row['cpu_ratio']:.0f}x"
+        lines.append(
+            f"| {FIT_NAMES[row['data']]}, {row['model']} | {100 * row['plain_val_accuracy']:.1f} %, "
+            f"{row['plain_cpu_seconds']:,.0f} (epoch {row['plain_best_epoch']}) | "
+            f"{100 * row['scrimp_val_accuracy']:.1f} %, "
+            f"{row['scrimp_cpu_seconds']:,.0f}, {row['scrimp_epochs']} | {ratio} | "
+            f"{100 * row['same_seconds_test_accuracy']:.1f} % against {100 * row['plain_test_accuracy']:.1f} % |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"One line a seed. {where(found)}. Raw figures, and how plain was priced:",
+            "[time_to_accuracy.json](../benchmarks/results/time_to_accuracy.json).",
+        ]
+    )
+
+
+def techniques() -> str:
+    """What each technique bought, added to a plain base and to all others."""
+    found = results("techniques")
+    lines: list[str] = []
+    for study, told in found["summary"].items():
+        first = next(iter(next(iter(told.values())).values()))
+        shown = {figure: words for figure, words in TECHNIQUE_FIGURES.items() if figure in first}
+        lines += [f"**{STUDY_NAMES[study]}** (`studies/{study}.toml`)", ""]
+        lines.append(f"| technique | added to | {' | '.join(shown.values())} | pairs |")
+        lines.append("|---|---|" + "---|" * (len(shown) + 1))
+        for technique, ways in told.items():
+            for added_to, figures in ways.items():
+                cells = " | ".join(figures[figure]["verdict"] for figure in shown)
+                pairs = f"{figures['val']['n']} of {figures['val']['seeds']}"
+                lines.append(f"| `{technique}` | {added_to} | {cells} | {pairs} |")
+        lines.append("")
+    return "\n".join(
+        [*lines, f"{where(found)}. Raw figures:", "[techniques.json](../benchmarks/results/techniques.json)."]
+    )
