@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -167,25 +167,11 @@ def distill(
                 f"per_class={per_class:,} is more than any class has to train on: the largest has {largest:,}."
             )
         made = _make(images, by_class, distillation, Path(out) if out else None, watch)
-        held_out = np.concatenate([images.rows("val"), images.rows("test")])
-        rest = images.only(held_out, left_out=made.left_out)
-        whole = {part.name: getattr(rest, part.name) for part in fields(Images)}
-        digests = fingerprint(images.fingerprint, to_toml(distillation), *made.items)
-    count, making = len(made.items), made.earlier + watch.cost
-    whole |= {
-        "items": (*made.items, *rest.items),
-        "keys": (*_keys(images, made.labels, method), *rest.keys),
-        "boxes": _below_blanks(count, rest.boxes, np.nan),
-        "box_sizes": _below_blanks(count, rest.box_sizes, 0),
-        "stamps": (*("",) * count, *rest.stamps) if rest.stamps else (),
-        "labels": np.concatenate([np.array(made.labels, dtype=np.int64), rest.labels]),
-        "splits": np.concatenate([np.full(count, "train", dtype="<U5"), rest.splits]),
-        "notes": (*images.notes, *made.notes),
-        "fingerprint": digests,
-        "cost": images.cost + making,
-    }
+        whole = _above_held_out(images, made, distillation)
+    making = made.earlier + watch.cost
     distilled = Distilled(
         **whole,
+        cost=images.cost + making,
         distillation=distillation,
         lesson=made.lesson,
         steps=made.steps,
@@ -195,6 +181,24 @@ def distill(
     if out:
         distilled.save(out)
     return distilled
+
+
+def _above_held_out(images: Images, made: _Made, distillation: Distillation) -> dict[str, Any]:
+    """The fields of `Images`, but for the cost: the images made, for training, and below them those of val and test."""
+    rest = images.only(np.concatenate([images.rows("val"), images.rows("test")]), left_out=made.left_out)
+    count = len(made.items)
+    whole = {part.name: getattr(rest, part.name) for part in fields(Images) if part.name != "cost"}
+    return whole | {
+        "items": (*made.items, *rest.items),
+        "keys": (*_keys(images, made.labels, distillation.method), *rest.keys),
+        "boxes": _below_blanks(count, rest.boxes, np.nan),
+        "box_sizes": _below_blanks(count, rest.box_sizes, 0),
+        "stamps": (*("",) * count, *rest.stamps) if rest.stamps else (),
+        "labels": np.concatenate([np.array(made.labels, dtype=np.int64), rest.labels]),
+        "splits": np.concatenate([np.full(count, "train", dtype="<U5"), rest.splits]),
+        "notes": (*images.notes, *made.notes),
+        "fingerprint": fingerprint(images.fingerprint, to_toml(distillation), *made.items),
+    }
 
 
 def _make(
@@ -260,7 +264,7 @@ def _averages(
         some = squares(rows[group::per_class])
         first = next(some, None)
         if first is not None:
-            yield mean_image(_chain(first, some))
+            yield mean_image(chain([first], some))
 
 
 def _centres_first(
@@ -308,11 +312,6 @@ def _squares(
 def _below_blanks(count: int, column: npt.NDArray[Any] | None, blank: float) -> npt.NDArray[Any] | None:
     """A column of the other images with blank rows on top, for the images made; None stays None."""
     return None if column is None else np.vstack([np.full((count, column.shape[1]), blank, column.dtype), column])
-
-
-def _chain(first: Pixels, others: Iterator[Pixels]) -> Iterator[Pixels]:
-    yield first
-    yield from others
 
 
 def _keys(images: Images, labels: list[int], method: str) -> list[str]:

@@ -7,7 +7,6 @@ pass per image, where an epoch of training costs about three.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from scrimp.augment import Augmentation
+from scrimp.augment import Augmentation, augmentations
 from scrimp.batches import Prepared, batches
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
 from scrimp.errors import SettingError
@@ -29,7 +28,6 @@ from scrimp.training.hardware import best_device, keep_freed_memory, precision_f
 from scrimp.training.heads import Head, Method, solve_head
 from scrimp.training.keeping import identity_of, keep, read_kept
 from scrimp.training.recipe import Recipe
-from scrimp.training.resizing import resized
 
 _VERSION = 2  # of what is kept
 _BATCH = 64
@@ -50,34 +48,48 @@ class Features(NamedTuple):
     note: str = ""
 
 
+class Views(NamedTuple):
+    """How often images are looked at: first the square that a model is evaluated on, then changed as in training.
+
+    count: of views, 1 or more. augment: as in a `Recipe`; it and the seed say how all but the first are changed.
+    """
+
+    count: int = 1
+    augment: str = "none"
+    seed: int = 0
+
+    def changes(self, ready: Prepared) -> list[Augmentation]:
+        """What is done to all but the first view; raises `SettingError` where that is nothing."""
+        changes = augmentations(self.augment, mirror_ok=ready.images.mirror_ok) if self.count > 1 else []
+        if self.count > 1 and not changes:
+            raise SettingError(f"{self.count} views with augment='{self.augment}' would be alike: augment, or take 1.")
+        return changes
+
+
+ONE_VIEW = Views()
+
+
 def features_of(
     model: Classifier,
     ready: Prepared,
     rows: npt.NDArray[np.int64],
     *,
-    views: int = 1,
-    changes: Sequence[Augmentation] = (),
-    seed: int = 0,
-    px: int | None = None,
+    views: Views = ONE_VIEW,
     precision: str = "auto",
 ) -> Features:
     """What the frozen backbone sees in images, from the cache or by one forward pass per image and view.
 
-    The first view is the square that a model is evaluated on, further ones are changed as in training. px: side of
-    the images, `ready.image_px` by default. The model is left as it is. Raises `SettingError` for views that could
-    not differ. Cost: a forward pass per image and view in half the time of an ordinary one or less, `4 * views * n * d`
-    bytes of memory and of disk.
+    The model is left as it is. Raises `SettingError` for views that could not differ. Cost: a forward pass per image
+    and view in half the time of an ordinary one or less, `4 * views * n * d` bytes of memory and of disk.
     """
-    if views < 1 or (views > 1 and not changes):
-        raise SettingError(f"views={views} with {len(changes)} changes: take 1, or changes by which more views differ.")
-    name = _name(model, ready, rows, views, changes, seed, px or ready.image_px, precision)
+    name = _name(model, ready, rows, views, precision)
     labels = torch.from_numpy(ready.images.labels[rows])
-    labels = torch.cat([labels] * views)
+    labels = torch.cat([labels] * views.count)
     kept = read_kept(name)
     if kept is not None and kept.tensors["values"].shape == (len(labels), _width(model)):
         return Features(kept.tensors["values"], labels, kept.cost, from_cache=True)
     with Stopwatch(shared_sensor()) as watch:
-        values = _compute(model, ready, rows, views, changes, seed, px or ready.image_px, precision)
+        values = _compute(model, ready, rows, views, precision)
     return Features(values, labels, watch.cost, from_cache=False, note=keep(name, {"values": values}, watch.cost))
 
 
@@ -96,14 +108,17 @@ class Solved(NamedTuple):
     notes: tuple[str, ...]
 
 
-def best_head(model: Classifier, ready: Prepared, method: Method, *, precision: str = "auto") -> Solved:
+def best_head(
+    model: Classifier, ready: Prepared, method: Method, *, views: Views = ONE_VIEW, precision: str = "auto"
+) -> Solved:
     """Solves for the head of a model whose backbone stays as it is; the model is not changed, but for its units.
 
-    Cost: as `features_of` for train and val, and `solve_head`.
+    views: of the training images; val is looked at once. Cost: as `features_of` for train and val, and `solve_head`.
     """
     images = ready.images
     give_units(model, ready)
-    train, val = (features_of(model, ready, images.rows(split), precision=precision) for split in ("train", "val"))
+    train = features_of(model, ready, images.rows("train"), views=views, precision=precision)
+    val = features_of(model, ready, images.rows("val"), precision=precision)
     with Stopwatch(shared_sensor()) as watch:
         truth, val_truth = (_as_the_body_says(labels, model) for labels in (train.labels, val.labels))
         known = {"val_features": val.values, "val_labels": val_truth}
@@ -129,10 +144,12 @@ def head_first(model: Classifier, ready: Prepared, recipe: Recipe) -> tuple[Cost
     task = ready.images.task
     if task == "multilabel" and isinstance(model.head, nn.Conv2d):
         return FREE, f"{model.name} kept the head it had: behind it, a ReLU takes away all that says no to a label."
-    solved = best_head(model, ready, recipe.head_first, precision=recipe.precision)
+    views = Views(recipe.head_views, recipe.augment, recipe.seed)
+    solved = best_head(model, ready, recipe.head_first, views=views, precision=recipe.precision)
     _give(model, solved.head, ready)
     count, measure = len(ready.images.rows("train")), MEASURES[task]
-    told = f"The head was solved first, on frozen features of {count:,} images: {measure.phrase(solved.score)} on val."
+    seen = f"{count:,} images" if views.count == 1 else f"{views.count:,} views each of {count:,} images"
+    told = f"The head was solved first, on frozen features of {seen}: {measure.phrase(solved.score)} on val."
     if solved.paid_before != FREE:
         told += f" The features were kept by an earlier run, which took {solved.paid_before.seconds:.1f} s for them."
     return solved.paid_before, " ".join([told, *solved.notes])
@@ -181,25 +198,22 @@ def _compute(
     model: Classifier,
     ready: Prepared,
     rows: npt.NDArray[np.int64],
-    views: int,
-    changes: Sequence[Augmentation],
-    seed: int,
-    px: int,
+    views: Views,
     precision: str,
 ) -> Tensor:
     """Features (views * n, d), each view in the order of `rows`."""
     device = best_device()
     dtype, _ = precision_for(precision, device)
-    look = _frozen(model, device, dtype)
-    values = torch.empty(views, len(rows), _width(model))
+    look, changes = _frozen(model, device, dtype), views.changes(ready)
+    values = torch.empty(views.count, len(rows), _width(model))
     with bar(f"features of {model.name}", values[..., 0].numel()) as advance:
-        for view in range(views if len(rows) else 0):
-            order = torch.Generator().manual_seed(seed * 1_000_003 + view) if view else None
+        for view in range(views.count if len(rows) else 0):
+            order = torch.Generator().manual_seed(views.seed * 1_000_003 + view) if view else None
             parts: list[Tensor] = []
             seen: list[npt.NDArray[np.int64]] = []
             for batch in batches(ready, rows, _BATCH, order=order, changes=changes if view else (), device=device):
                 with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    parts.append(look.features(resized(batch.pixels, px).to(device)).float().cpu())
+                    parts.append(look.features(batch.pixels.to(device)).float().cpu())
                 seen.append(batch.rows)
                 advance(len(batch.rows), "")
             as_seen, as_asked = (np.argsort(some, kind="stable") for some in (np.concatenate(seen), rows))
@@ -232,19 +246,16 @@ def _name(
     model: Classifier,
     ready: Prepared,
     rows: npt.NDArray[np.int64],
-    views: int,
-    changes: Sequence[Augmentation],
-    seed: int,
-    px: int,
+    views: Views,
     precision: str,
 ) -> str:
     """Differs wherever the features could: in the images, how they are stored and changed, and in the backbone."""
     head = f"body.{model.head_path}."
     backbone = {name: value for name, value in model.state_dict().items() if not name.startswith((head, "target_"))}
     dtype, _ = precision_for(precision, best_device())
-    changed = [str(seed), *(f"{change.__module__}.{change.__qualname__}" for change in changes)] if views > 1 else []
+    changed = [str(views.seed), views.augment, str(ready.images.mirror_ok)] if views.count > 1 else []
     return fingerprint(
-        f"features {_VERSION} {model.name} {px} px {views} {dtype}",
+        f"features {_VERSION} {model.name} {ready.image_px} px {views.count} {dtype}",
         identity_of(ready),
         rows,
         changed,

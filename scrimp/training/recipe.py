@@ -89,6 +89,8 @@ class Recipe(Settings):
     """"keep": batch norm goes on with its pretrained statistics, so that what a solved head relies on stays true."""
     head_first: Literal["none", "logistic", "ridge"] = "none"
     """Solve for the best head on frozen features first, and go on from there: one forward pass per image."""
+    head_views: int = Field(default=1, ge=1)
+    """Times that each training image is looked at for that: as it is evaluated, then changed as `augment` says."""
     px_start: float = Field(default=1.0, gt=0, le=1)
     """Side of the first training images over `image_px`: small images early cost less."""
     px_end: float = Field(default=1.0, gt=0, le=1)
@@ -179,6 +181,13 @@ class Recipe(Settings):
             raise SettingError(f"warmup={self.warmup}: schedule='one-cycle' has a rise of its own; leave it at 0.")
         if not self.epochs and self.head_first == "none":
             raise SettingError("epochs=0 trains nothing: raise it, or solve for a head with head_first='logistic'.")
+        if self.head_views > 1 and self.head_first == "none":
+            raise SettingError(f"head_views={self.head_views} is for a head that is solved: set head_first='logistic'.")
+        if self.head_views > 1 and not augmentations(self.augment):
+            raise SettingError(
+                f"head_views={self.head_views} with augment='{self.augment}': the views would be alike. Augment, or "
+                "leave it at 1."
+            )
         if self.accumulate > self.batch_size:
             raise SettingError(f"accumulate={self.accumulate} cuts a batch of {self.batch_size} into nothing.")
         return self

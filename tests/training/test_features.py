@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from scrimp.augment import augmentations, mirror, shift
 from scrimp.batches import batches, prepare
 from scrimp.cost import FREE
 from scrimp.errors import SettingError, StorageError
@@ -15,8 +14,7 @@ from scrimp.images import find_images
 from scrimp.models import build
 from scrimp.training import Recipe, features
 from scrimp.training.evaluate import loss_and_merit, predict
-from scrimp.training.features import best_head, features_of, head_first
-from scrimp.training.resizing import resized
+from scrimp.training.features import Views, best_head, features_of, head_first
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def test_the_model_is_left_as_it_was(ready):
 def test_further_views_are_changed_and_stay_in_order(ready, model):
     rows = ready.images.rows("train")[::2]
     n = len(rows)
-    found = features_of(model, ready, rows, views=3, changes=[mirror], precision="float32")
+    found = features_of(model, ready, rows, views=Views(3, "mirror"), precision="float32")
     plain = one_by_one(model, ready, rows)
     mirrored = one_by_one(model, ready, rows, lambda pixels: pixels.flip(3))
     assert found.values.shape == (3 * n, plain.shape[1])
@@ -106,22 +104,15 @@ def test_further_views_are_changed_and_stay_in_order(ready, model):
         flips.append(flipped.tolist())
     assert 0 < sum(flips[0]) < n
     assert flips[0] != flips[1]
-    again = features_of(model, ready, rows, views=3, changes=[mirror], seed=1, precision="float32")
+    again = features_of(model, ready, rows, views=Views(3, "mirror", seed=1), precision="float32")
     assert torch.equal(again.values[:n], found.values[:n])
     assert not torch.equal(again.values, found.values)
 
 
 def test_views_that_cannot_differ_are_refused(ready, model):
-    for views, changes in ((2, []), (0, [mirror])):
-        with pytest.raises(SettingError, match=f"views={views} with {len(changes)} changes"):
-            features_of(model, ready, ready.images.rows("val"), views=views, changes=changes)
-
-
-def test_at_another_size(ready, model):
-    rows = ready.images.rows("val")
-    found = features_of(model, ready, rows, px=24, precision="float32")
-    expected = one_by_one(model, ready, rows, lambda pixels: resized(pixels, 24))
-    torch.testing.assert_close(found.values, expected, rtol=1e-3, atol=1e-3)
+    for augment in ("none", "autoencoder"):
+        with pytest.raises(SettingError, match=f"2 views with augment='{augment}' would be alike"):
+            features_of(model, ready, ready.images.rows("val"), views=Views(2, augment))
 
 
 def test_no_images_have_no_features(ready, model):
@@ -155,22 +146,25 @@ def test_the_second_time_they_come_from_the_cache(ready, model, looked):
     assert torch.equal(first.values, second.values)
     assert first.labels.tolist() == second.labels.tolist()
     assert (second.from_cache, second.cost) == (True, first.cost)
-    features_of(model, ready, rows, seed=3)  # decides nothing without changes
+    features_of(model, ready, rows, views=Views(1, "mirror", seed=3))  # which decide nothing of the first view
     assert len(looked) == 1
 
 
 def test_what_differs_is_looked_at_anew(ready, model, looked, photos):
     rows = ready.images.rows("train")
-    features_of(model, ready, rows, views=2, changes=augmentations("basic"))
     features_of(model, ready, rows)
     features_of(model, ready, rows[1:])
     features_of(model, ready, rows[::-1].copy())
-    features_of(model, ready, rows, px=24)
     features_of(model, ready, rows, precision="bfloat16")
     features_of(model, ready, rows, precision="float32")
-    features_of(model, ready, rows, views=2, changes=[mirror])
-    features_of(model, ready, rows, views=2, changes=[shift])
-    features_of(model, ready, rows, views=2, changes=[shift], seed=1)
+    for views in (
+        Views(2, "basic"),
+        Views(2, "noise"),
+        Views(2, "noise:0.5"),
+        Views(3, "noise:0.5"),
+        Views(2, "noise", seed=1),
+    ):
+        features_of(model, ready, rows, views=views)
     features_of(model, prepare(find_images(photos), image_px=32, pack="none"), rows)
     features_of(model, prepare(find_images(photos), image_px=32, pack="jpeg"), rows)
     features_of(model, prepare(find_images(photos), image_px=32, keep="whole"), rows)
@@ -284,6 +278,22 @@ def test_what_was_paid_before_is_billed_once(ready, model):
     cost, note = head_first(model, ready, recipe)
     assert cost == paid[0] + paid[1]
     assert f"an earlier run, which took {cost.seconds:.1f} s" in note
+
+
+def test_a_recipe_has_training_images_looked_at_in_several_views(ready, model):
+    recipe = Recipe(model="simple_cnn", head_first="ridge", head_views=3, augment="mirror", precision="float32")
+    note = head_first(model, ready, recipe)[1]
+    train = ready.images.rows("train")
+    assert f"frozen features of 3 views each of {len(train):,} images: " in note
+    assert features_of(model, ready, train, views=Views(3, "mirror"), precision="float32").from_cache
+    assert features_of(model, ready, val_of(ready)[0], precision="float32").from_cache, "val is looked at once"
+
+
+def test_views_want_a_head_and_a_change():
+    with pytest.raises(SettingError, match=r"head_views=2 is for a head that is solved: set head_first='logistic'\."):
+        Recipe(model="simple_cnn", head_views=2)
+    with pytest.raises(SettingError, match="head_views=2 with augment='none': the views would be alike"):
+        Recipe(model="simple_cnn", head_views=2, head_first="ridge", augment="none")
 
 
 def test_nothing_but_train_and_val_is_looked_at(ready, model, monkeypatch):
