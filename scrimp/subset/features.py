@@ -168,8 +168,9 @@ def _small_recipe(ready: Prepared) -> Recipe:
     from scrimp.training.recipes import from_scratch_small
 
     batch = min(max(len(ready.images.rows("train")) // 50, _BATCH[0]), _BATCH[1])
-    cheaper = {"epochs": _EPOCHS, "px_start": 0.75, "augment": "basic", "flip_test": False}
-    return from_scratch_small(batch_size=batch, label_smoothing=0.0, **cheaper)
+    return from_scratch_small(
+        epochs=_EPOCHS, batch_size=batch, label_smoothing=0.0, px_start=0.75, augment="basic", flip_test=False
+    )
 
 
 def _from_file(path: str, n: int) -> npt.NDArray[np.float32]:

@@ -51,18 +51,20 @@ class Features(NamedTuple):
 class Views(NamedTuple):
     """How often images are looked at: first the square that a model is evaluated on, then changed as in training.
 
-    count: of views, 1 or more. augment: as in a `Recipe`; it and the seed say how all but the first are changed.
+    per_image: how many, 1 or more. augment: as in a `Recipe`; it and the seed say how all but the first are changed.
     """
 
-    count: int = 1
+    per_image: int = 1
     augment: str = "none"
     seed: int = 0
 
     def changes(self, ready: Prepared) -> list[Augmentation]:
         """What is done to all but the first view; raises `SettingError` where that is nothing."""
-        changes = augmentations(self.augment, mirror_ok=ready.images.mirror_ok) if self.count > 1 else []
-        if self.count > 1 and not changes:
-            raise SettingError(f"{self.count} views with augment='{self.augment}' would be alike: augment, or take 1.")
+        changes = augmentations(self.augment, mirror_ok=ready.images.mirror_ok) if self.per_image > 1 else []
+        if self.per_image > 1 and not changes:
+            raise SettingError(
+                f"{self.per_image} views with augment='{self.augment}' would be alike: augment, or take 1."
+            )
         return changes
 
 
@@ -84,7 +86,7 @@ def features_of(
     """
     name = _name(model, ready, rows, views, precision)
     labels = torch.from_numpy(ready.images.labels[rows])
-    labels = torch.cat([labels] * views.count)
+    labels = torch.cat([labels] * views.per_image)
     kept = read_kept(name)
     if kept is not None and kept.tensors["values"].shape == (len(labels), _width(model)):
         return Features(kept.tensors["values"], labels, kept.cost, from_cache=True)
@@ -148,7 +150,7 @@ def head_first(model: Classifier, ready: Prepared, recipe: Recipe) -> tuple[Cost
     solved = best_head(model, ready, recipe.head_first, views=views, precision=recipe.precision)
     _give(model, solved.head, ready)
     count, measure = len(ready.images.rows("train")), MEASURES[task]
-    seen = f"{count:,} images" if views.count == 1 else f"{views.count:,} views each of {count:,} images"
+    seen = f"{count:,} images" if views.per_image == 1 else f"{views.per_image:,} views each of {count:,} images"
     told = f"The head was solved first, on frozen features of {seen}: {measure.phrase(solved.score)} on val."
     if solved.paid_before != FREE:
         told += f" The features were kept by an earlier run, which took {solved.paid_before.seconds:.1f} s for them."
@@ -205,9 +207,9 @@ def _compute(
     device = best_device()
     dtype, _ = precision_for(precision, device)
     look, changes = _frozen(model, device, dtype), views.changes(ready)
-    values = torch.empty(views.count, len(rows), _width(model))
+    values = torch.empty(views.per_image, len(rows), _width(model))
     with bar(f"features of {model.name}", values[..., 0].numel()) as advance:
-        for view in range(views.count if len(rows) else 0):
+        for view in range(views.per_image if len(rows) else 0):
             order = torch.Generator().manual_seed(views.seed * 1_000_003 + view) if view else None
             parts: list[Tensor] = []
             seen: list[npt.NDArray[np.int64]] = []
@@ -253,9 +255,9 @@ def _name(
     head = f"body.{model.head_path}."
     backbone = {name: value for name, value in model.state_dict().items() if not name.startswith((head, "target_"))}
     dtype, _ = precision_for(precision, best_device())
-    changed = [str(views.seed), views.augment, str(ready.images.mirror_ok)] if views.count > 1 else []
+    changed = [str(views.seed), views.augment, str(ready.images.mirror_ok)] if views.per_image > 1 else []
     return fingerprint(
-        f"features {_VERSION} {model.name} {ready.image_px} px {views.count} {dtype}",
+        f"features {_VERSION} {model.name} {ready.image_px} px {views.per_image} {dtype}",
         identity_of(ready),
         rows,
         changed,
