@@ -10,12 +10,14 @@ no augmentation, 10 epochs, the best on val kept), on packed images, and cut off
 random: Optuna's random search over model, size, learning rate, batch size, augmentation and freezing of the backbone;
 trial after trial of at most 10 epochs until the budget is spent; the best on val looks at test. It reads packed images
 and trains with our loop, so that only the choosing differs.
-autogluon: AutoGluon's multimodal predictor with `time_limit`, where it is installed; else a row says that it was not.
+autogluon: AutoGluon's multimodal predictor with all of the budget as its `time_limit`, the images already cut to their
+boxes, on mobilenet_v2 with the same weights (fit_autogluon.py, which tells how to install it), by the Python of
+`--autogluon`; without that, it does not take part. Its seconds are those of its `fit` alone.
 
 Rows are kept as they come: started again, it goes on with those that are missing.
 
     python benchmarks/fit.py [--quick] [--minutes 1 3 10] [--seeds 0 1 2] [--data NAME] [--contender NAME]
-        [--data-dir FOLDER] [--out FOLDER]
+        [--autogluon PYTHON] [--data-dir FOLDER] [--out FOLDER]
 
 Summary keys: `accuracy.DATA.MINUTES.CONTENDER` (test accuracy: mean, sd (None for one), n); `budget_kept` and
 `budget_kept_of` (fits within 103 % of the budget or 1.5 s over it, and how many there were), `search_overhead` (part of
@@ -25,7 +27,6 @@ the budget that weighing, ranking and finishing took, mean of the longest fits).
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -39,6 +40,7 @@ from typing import Any
 from record import record
 
 from scrimp.fitting.candidates import FROM_SCRATCH, PHOTO_SIZES, PRETRAINED
+from scrimp.images import Images, find_images
 from scrimp.store import write_whole
 
 Row = dict[str, Any]
@@ -56,12 +58,18 @@ def source_of(data: str, folder: str) -> list[str]:
     return [data if data == SCRATCH else str(Path(folder) / data), *DATA[data], "--data-dir", folder]
 
 
+def images_of(data: str, folder: str) -> Images:
+    """The images that `source_of` names."""
+    options: Row = {"per_class": 500} if data == SCRATCH else {"boxes": "voc"} if "--boxes" in DATA[data] else {}
+    return find_images(source_of(data, folder)[0], **options, data_dir=folder)
+
+
 def contenders(data: str) -> list[str]:
     """Who takes part on these images."""
     from scrimp.models import weights_at_hand
 
     models = FROM_SCRATCH if data == SCRATCH else [name for name in PRETRAINED if weights_at_hand(name)]
-    return ["fit", "random", *(f"plain-{model}" for model in models), "autogluon"]
+    return ["fit", "random", *(f"plain-{model}" for model in models)]
 
 
 def called(command: list[str]) -> tuple[Row, float]:
@@ -93,8 +101,9 @@ def measured(contender: str, data: str, budget_s: int, seed: int, folder: str) -
             )
             scores = {"val_accuracy": run["val"]["top1"], "test_accuracy": run["test"]["top1"]}
             return scores | {"seconds": seconds, "epochs": len(run["history"])}
-        turn = [sys.executable, __file__, "--turn", contender, data, str(budget_s), str(seed), "--data-dir", folder]
-        row, seconds = called(turn)
+        row, seconds = called(
+            [sys.executable, __file__, "--turn", data, str(budget_s), str(seed), "--data-dir", folder]
+        )
         return row | {"seconds": seconds}
 
 
@@ -105,7 +114,28 @@ def shares(found: Row, budget_s: int) -> Row:
     return {"trained_s": sum(trained), "overhead": 1 - sum(trained) / budget_s}
 
 
-# ---------------------------------------------------------------- the others, in a process of their own
+def autogluon(python: str, data: str, budget_s: int, seed: int, folder: str) -> Row:
+    """The row of fit_autogluon.py, by another Python, on the same images as folders."""
+    import torch
+    from time_to_accuracy import write_folders
+
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
+    with tempfile.TemporaryDirectory() as place:
+        write_folders(images_of(data, folder), Path(place) / "images")
+        command = [
+            python,
+            str(Path(__file__).with_name("fit_autogluon.py")),
+            f"{place}/images",
+            str(budget_s),
+            str(seed),
+        ]
+        command += [] if data == SCRATCH else ["--weights", str(weights)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=place)
+    row: Row = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+# ---------------------------------------------------------------- random search, in a process of its own
 
 
 def random_search(data: str, budget_s: int, seed: int, folder: str) -> Row:
@@ -118,9 +148,7 @@ def random_search(data: str, budget_s: int, seed: int, folder: str) -> Row:
     from scrimp.training.evaluate import predict
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    options = {"per_class": 500} if data == SCRATCH else {"boxes": "voc"} if "--boxes" in DATA[data] else {}
-    images = scrimp.find_images(source_of(data, folder)[0], **options, data_dir=folder)
-    scratch = data == SCRATCH
+    images, scratch = images_of(data, folder), data == SCRATCH
     models = list(FROM_SCRATCH) if scratch else [name for name in PRETRAINED if weights_at_hand(name)]
     best: tuple[float, Any] = (-1.0, None)
     tried = 0
@@ -156,29 +184,6 @@ def random_search(data: str, budget_s: int, seed: int, folder: str) -> Row:
     return {"val_accuracy": val, "test_accuracy": float(right.mean()), "trials": tried, "winner": trained.recipe.model}
 
 
-def autogluon(data: str, budget_s: int, seed: int, folder: str) -> Row:
-    """`MultiModalPredictor(...).fit(time_limit=...)` on the same training and validation images."""
-    if importlib.util.find_spec("autogluon") is None:
-        return {"test_accuracy": None, "why": "AutoGluon is not installed here."}
-    import pandas
-    from autogluon.multimodal import MultiModalPredictor
-    from time_to_accuracy import write_folders
-
-    from scrimp.images import find_images
-
-    options = {"per_class": 500} if data == SCRATCH else {"boxes": "voc"} if "--boxes" in DATA[data] else {}
-    images = find_images(source_of(data, folder)[0], **options, data_dir=folder)
-    with tempfile.TemporaryDirectory() as out:
-        write_folders(images, Path(out) / "images")
-        tables = {}
-        for split in ("train", "val", "test"):
-            paths = sorted((Path(out) / "images" / split).glob("*/*"))
-            tables[split] = pandas.DataFrame({"image": map(str, paths), "label": [path.parent.name for path in paths]})
-        predictor = MultiModalPredictor(label="label", path=f"{out}/model", verbosity=0)
-        predictor.fit(tables["train"], tuning_data=tables["val"], time_limit=budget_s, seed=seed)
-        return {"test_accuracy": predictor.evaluate(tables["test"], metrics=["accuracy"])["accuracy"]}
-
-
 # ---------------------------------------------------------------- one after the other
 
 
@@ -187,9 +192,8 @@ def summary_of(rows: list[Row]) -> Row:
     summary: Row = {}
     for group in dict.fromkeys((row["data"], row["minutes"], row["contender"]) for row in rows):
         found = [r["test_accuracy"] for r in rows if (r["data"], r["minutes"], r["contender"]) == group]
-        known = [value for value in found if value is not None]
-        spread = known and {"mean": mean(known), "sd": stdev(known) if len(known) > 1 else None, "n": len(known)}
-        summary["accuracy.{}.{:g}.{}".format(*group)] = spread or None
+        spread = {"mean": mean(found), "sd": stdev(found) if len(found) > 1 else None, "n": len(found)}
+        summary["accuracy.{}.{:g}.{}".format(*group)] = spread
     fits = [row for row in rows if row["contender"] == "fit"]
     kept = [row["seconds"] <= max(1.03 * row["minutes"] * 60, row["minutes"] * 60 + 1.5) for row in fits]
     summary |= {"budget_kept": sum(kept), "budget_kept_of": len(kept)}
@@ -211,14 +215,14 @@ def main() -> None:
     parser.add_argument("--contender", action="append", help="instead of all; may be repeated")
     parser.add_argument("--data-dir", default=os.environ.get("SCRIMP_DATA"), help="folder that holds the data sets")
     parser.add_argument("--out", default="runs/fit_benchmark", help="rows that lie here are not measured again")
-    parser.add_argument("--turn", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--autogluon", metavar="PYTHON", help="of an environment that AutoGluon is installed in")
+    parser.add_argument("--turn", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if not asked.data_dir:
         parser.error("no data: give --data-dir, or set SCRIMP_DATA")
     if asked.turn:
-        contender, data, budget_s, seed = asked.turn
-        search = random_search if contender == "random" else autogluon
-        print(json.dumps(search(data, int(budget_s), int(seed), asked.data_dir)))
+        data, budget_s, seed = asked.turn
+        print(json.dumps(random_search(data, int(budget_s), int(seed), asked.data_dir)))
         return
     if asked.quick:
         asked.minutes, asked.seeds, asked.data = [0.5], [0], ["stanford-dogs-10"]
@@ -227,10 +231,14 @@ def main() -> None:
     for seed in asked.seeds:
         for minutes in asked.minutes:
             for data in asked.data or DATA:
-                for contender in asked.contender or contenders(data):
+                others = ["autogluon"] if asked.autogluon else []
+                for contender in asked.contender or [*contenders(data), *others]:
                     file = Path(asked.out) / f"{data}-{minutes:g}-{contender}-{seed}.json"
                     if not file.is_file():
-                        row = measured(contender, data, round(60 * minutes), seed, asked.data_dir)
+                        how = (data, round(60 * minutes), seed, asked.data_dir)
+                        row = (
+                            autogluon(asked.autogluon, *how) if contender == "autogluon" else measured(contender, *how)
+                        )
                         write_whole(file, json.dumps(row).encode())
                     about = {"data": data, "minutes": minutes, "contender": contender, "seed": seed}
                     rows.append(about | json.loads(file.read_bytes()))
