@@ -93,7 +93,12 @@ def _here(plans: Sequence[Plan], out: Path, shelf: Shelf, usd_per_hour: float | 
     runs: list[Run] = []
     with bar("sweep", len(plans)) as advance:
         for plan in plans:
-            run = run_here(plan, out / plan.name, shelf, usd_per_hour, apart=apart)
+            try:
+                run = run_here(plan, out / plan.name, shelf, usd_per_hour, apart=apart)
+            except KeyboardInterrupt:  # before there was anything to keep of it
+                if not runs:
+                    raise
+                break
             runs.append(run)
             advance(1, plan.name)
             if run.status == "interrupted":

@@ -391,15 +391,16 @@ def _conclude(
     stopped: bool,
 ) -> Chosen:
     """Compares the trials that came to their end; where none is under way any more, the best looks at test."""
-    done = _complete(study)
-    plans = {trial.number: _plans(base, trial.user_attrs["settings"]) for trial in done}
-    runs = list({plan.name: load_run(out / plan.name) for trial in done for plan in plans[trial.number]}.values())
-    names = {plan.variant: f"trial {number}" for number, of_one in reversed(plans.items()) for plan in of_one}
-    everything = _all_runs(study, base, out)
-    if not runs:
-        raise SettingError(f"No trial came to its end: {'; '.join(run.reason for run in everything) or 'none began'}.")
-    chosen = compare(runs, names=names)
-    with _alone(out):
+    with _alone(out):  # from the first look at the trials on, so that two that end together see the same ones
+        done = _complete(study)
+        plans = {trial.number: _plans(base, trial.user_attrs["settings"]) for trial in done}
+        runs = list({plan.name: load_run(out / plan.name) for trial in done for plan in plans[trial.number]}.values())
+        names = {plan.variant: f"trial {number}" for number, of_one in reversed(plans.items()) for plan in of_one}
+        everything = _all_runs(study, base, out)
+        if not runs:
+            told = "; ".join(run.reason for run in everything) or "none began"
+            raise SettingError(f"No trial came to its end: {told}.")
+        chosen = compare(runs, names=names)
         if not stopped and "RUNNING" not in _states(study):
             seen = look_at_test(chosen.best, shelf.ready(chosen.best.plan), usd_per_hour=usd_per_hour)
             runs = [seen if run.folder == seen.folder else run for run in runs]

@@ -1,6 +1,8 @@
 """Whole fits are played here on a bench with a fake clock and made-up learning curves, so every decision is known."""
 
 import math
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from scrimp.errors import BudgetError, SettingError, TrainingError, WeightsError
 from scrimp.fitting import Budget, fit
 from scrimp.fitting import candidates as room
 from scrimp.fitting.budget import Purse
-from scrimp.fitting.candidates import Candidate
+from scrimp.fitting.candidates import Candidate, recipe_for
 from scrimp.fitting.curves import expected, power
 from scrimp.fitting.deciding import SHOWN, Game, Tried, Weighed, play
-from scrimp.fitting.working import some_of, within_labels
+from scrimp.fitting.working import Workbench, some_of, within_labels
 from scrimp.images import find_images
 from scrimp.models import MODELS
 from scrimp.scores import MEASURES
@@ -116,6 +118,9 @@ class Stage:
 
     def seconds_for(self, entrant, split):
         return entrant.weighed.train_s * TRAIN if split == "train" else entrant.weighed.eval_s * VAL
+
+    def to_pack(self, px):
+        return 0.0
 
     def weigh(self, candidate):
         self.now += 0.1
@@ -273,6 +278,48 @@ def test_one_that_breaks_is_told_and_the_others_go_on():
     assert any("vgg8 @ 32 px is out: it failed: the loss became nan" in one.why for one in game.decisions)
 
 
+def test_whatever_breaks_one_leaves_the_others():
+    def refused(seconds):
+        raise SettingError("a node said no")
+
+    game = played(Stage(100.0, {"vgg8": refused, "ultralight": rising(0.9, 5)}))
+    assert game.tried()[0].name == "ultralight @ 32 px"
+    assert any("vgg8 @ 32 px is out: it failed: a node said no" in one.why for one in game.decisions)
+
+
+def test_the_better_head_that_nothing_can_be_made_of_makes_way_for_one_that_can_be_trained():
+    class Quick(Stage):
+        def solve(self, candidate):
+            self.now -= 0.9
+            return super().solve(candidate)
+
+    heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.86}
+    # 8 s are left to train: to see every image once takes the better one 23 s, the other one 1.1 s.
+    stage = Quick(12.0, {m: rising(0.95, 1) for m in heads}, heads=heads, rates={"mobilenet_v2": 0.2})
+    game = played(stage, pretrained=True)
+    assert [name for name, _ in stage.calls if name != "solve"] == ["squeezenet1_0 @ 32 px"]
+    assert {entrant.name for entrant in game.tried()} == {"mobilenet_v2 @ 32 px", "squeezenet1_0 @ 32 px"}
+
+
+def test_the_other_rate_goes_on_from_the_head_and_not_from_what_the_usual_one_made_of_it(digits_ready, tmp_path):
+    purse = Purse(Budget(seconds=60), time.perf_counter())
+    bench = Workbench(images=digits_ready.images, purse=purse, out=tmp_path, seed=0)
+    usual = Candidate(model="simple_cnn", px=16, pretrained=False)
+    bench.solve(usual)
+    head = bench.solved[usual].best
+    bench.train(usual, 1.0)
+    bench.train(replace(usual, lr_times=3.0), 1e-3)
+    epochs = {candidate.lr_times: work.trained.history for candidate, work in bench.worked.items()}
+    assert epochs[3.0][0] == epochs[1.0][0], "the solved head"
+    assert bench.solved[usual].best is head
+    assert len(epochs[3.0]) <= 2
+
+
+def test_pretrained_images_grow_only_as_far_down_as_the_model_works():
+    small, large = (recipe_for(Candidate(model="vgg16", px=px, pretrained=True), 100, seed=0) for px in (32, 64))
+    assert (small.px_start, large.px_start) == (1.0, 0.75)
+
+
 def test_without_any_weights_the_reason_is_passed_on():
     with pytest.raises(WeightsError, match="not here"):
         played(Stage(100.0, {"vgg8": None}))
@@ -304,6 +351,10 @@ def test_a_ceiling_is_checked_before_a_second_is_trained():
     game = played(stage, max_mb=10.0)
     assert {name.split(" @")[0] for name, _ in stage.calls} == {"simple_cnn"}
     assert any("30 MB is above the ceiling of 10" in one.why for one in game.decisions)
+    # 100 times the rate in ms: 4 ms at 64 px, 1 ms at 32 px, which comes in in its place
+    stage = Stage(50.0, {"simple_cnn": rising(0.5, 1)}, rates={"simple_cnn": 0.04})
+    game = played(stage, max_ms=2.0, sizes=(64, 32))
+    assert {entrant.candidate.px for entrant in game.tried()} == {32}
     # 100 times the rate in ms: 1 ms at 32 px, 4 ms at 64 px
     stage = Stage(50.0, {"simple_cnn": rising(0.5, 1)})
     game = played(stage, max_ms=2.0, sizes=(32, 64))

@@ -220,7 +220,34 @@ def test_ctrl_c_leaves_a_usable_model_and_a_checkpoint(ready, tmp_path, monkeypa
     assert (trained.status, len(trained.history)) == ("interrupted", 1)
     assert load_model(tmp_path).classes == ready.images.classes
     monkeypatch.setattr(loop, "_learn", real)
-    assert [e.epoch for e in train(ready, QUICK, out=tmp_path).history] == [1, 2, 3]
+    again = train(ready, QUICK, out=tmp_path)
+    assert [e.epoch for e in again.history] == [1, 2, 3]
+    assert any("Went on after epoch 1" in note for note in again.notes)
+    assert not (tmp_path / "checkpoint.pt").exists(), "the run has come to its end"
+
+
+def test_ctrl_c_before_there_is_anything_to_keep_is_ctrl_c(ready, tmp_path, monkeypatch):
+    def interrupted(*step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_learn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(ready, QUICK, out=tmp_path)
+
+
+def test_in_the_last_of_four_epochs_infobatch_leaves_nothing_out(ready, tmp_path, monkeypatch):
+    real, seen = loop._choose, []
+
+    def watched(stage, rows, part, order):
+        chosen = real(stage, rows, part, order)
+        seen.append((part, len(rows) - len(chosen)))
+        return chosen
+
+    monkeypatch.setattr(loop, "_choose", watched)
+    train(ready, QUICK.but(epochs=4, skip_easy=0.9), out=tmp_path)
+    assert [part for part, _ in seen] == [0.25, 0.5, 0.75, 1.0]
+    assert seen[0][1] == seen[3][1] == 0
+    assert min(seen[1][1], seen[2][1]) > 0
 
 
 def test_ctrl_c_in_the_first_epoch_still_leaves_a_model(ready, tmp_path, monkeypatch):
@@ -277,12 +304,16 @@ def test_seconds_end_a_run_and_its_schedule(ready, tmp_path):
 def test_progress_is_by_steps_or_by_seconds_whichever_is_further():
     def play(spent, limit):
         recipe = QUICK.but(max_seconds=limit)
-        return SimpleNamespace(recipe=recipe, watch=SimpleNamespace(seconds=spent), val_seconds=2.0)
+        return SimpleNamespace(recipe=recipe, watch=SimpleNamespace(seconds=spent), val_seconds=2.0, began=0.0)
 
     assert loop._part_done(play(5.0, None), 0.3) == 0.3
     assert loop._part_done(play(5.0, 12.0), 0.3) == 0.5
     assert loop._part_done(play(1.0, 12.0), 0.3) == 0.3
     assert loop._part_done(play(99.0, 12.0), 0.3) == 1.0
+    assert loop._part_done(play(5.0, 12.0), 0.3, ahead_s=2.0) == 0.7
+    late = play(6.0, 12.0)  # the first step came after 4 s: 6 are left from there, of which 2 are behind
+    late.began = 4.0
+    assert loop._part_done(late, 0.0) == pytest.approx(1 / 3)
     assert loop._time_left(play(5.0, 12.0)) == 5.0
     assert loop._time_left(play(5.0, None)) == math.inf
 

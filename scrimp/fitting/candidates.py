@@ -56,6 +56,8 @@ def recipe_for(candidate: Candidate, train_images: int, *, seed: int, task: Task
     """What fit trains a candidate with: gentle for weights that know photos already, bold for those that do not."""
     smoothing = 0.1 if task == "classify" else 0.0
     if candidate.pretrained:
+        card = MODELS.get(candidate.model)
+        px_start = 0.75 if card is None or card.min_px <= 0.75 * candidate.px else 1.0
         return Recipe(
             model=candidate.model,
             epochs=_ENDLESS,
@@ -63,7 +65,7 @@ def recipe_for(candidate: Candidate, train_images: int, *, seed: int, task: Task
             lr=2e-4 * candidate.lr_times,
             weight_decay=0.05,
             label_smoothing=smoothing,
-            px_start=0.75,
+            px_start=px_start,
             average="ema",
             seed=seed,
         )

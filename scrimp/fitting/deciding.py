@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from scrimp.errors import BudgetError, ScrimpError, TrainingError, WeightsError
+from scrimp.errors import BudgetError, ScrimpError, TrainingError
 from scrimp.fitting.budget import Budget
 from scrimp.fitting.candidates import Candidate
 from scrimp.fitting.curves import expected
@@ -86,6 +86,10 @@ class Bench(Protocol):
 
     def seconds_for(self, entrant: Entrant, split: str) -> float:
         """To look once at every image of a split, learning from it if it is "train"."""
+        ...
+
+    def to_pack(self, px: int) -> float:
+        """Seconds that decoding the images to a size will take; 0 where that is done."""
         ...
 
     def weigh(self, candidate: Candidate) -> Weighed:
@@ -177,7 +181,7 @@ def play(game: Game, candidates: Sequence[Candidate], sizes: Sequence[int]) -> N
 
     Raises `BudgetError` when none could see every image once, what the last one raised when none could be started.
     """
-    _weigh(game, candidates)
+    _weigh(game, candidates, sizes)
     pretrained = [entrant for entrant in game.entrants if entrant.candidate.pretrained]
     _enter_at(game, [entrant for entrant in game.entrants if not entrant.candidate.pretrained], sizes[1:])
     if pretrained:
@@ -189,8 +193,8 @@ def play(game: Game, candidates: Sequence[Candidate], sizes: Sequence[int]) -> N
 # ---------------------------------------------------------------- weigh
 
 
-def _weigh(game: Game, candidates: Sequence[Candidate]) -> None:
-    """Times each model once; what breaks a ceiling by its size or latency is out."""
+def _weigh(game: Game, candidates: Sequence[Candidate], sizes: Sequence[int]) -> None:
+    """Times each model once; what breaks a ceiling is out, but for its smaller sizes, which may be fast enough."""
     refusal: Exception = BudgetError("There is no candidate to try.")
     stop_at = -math.inf  # the first is weighed whatever it takes: it pays for importing the libraries
     for candidate in candidates:
@@ -215,6 +219,8 @@ def _weigh(game: Game, candidates: Sequence[Candidate]) -> None:
             **weighed._asdict(),
         )
         _check_ceilings(game, entrant)
+        if entrant not in game.entrants:
+            _enter_at(game, [entrant], [px for px in sizes if px < candidate.px])
     if not game.entrants:
         if game.dropped:
             lightest = min(entrant.weighed.mb for entrant in game.dropped)
@@ -241,10 +247,12 @@ def _ceilings(budget: Budget) -> str:
 
 
 def _enter_at(game: Game, entrants: Iterable[Entrant], sizes: Sequence[int]) -> list[Entrant]:
-    """The same models at other sizes; convolutions cost by the pixel."""
-    more = []
+    """The same models at other sizes, where they are not in yet; convolutions cost by the pixel."""
+    more, known = [], {entrant.candidate for entrant in game.entrants + game.dropped}
     for entrant in list(entrants):
         for px in sizes:
+            if entrant.candidate.at(px) in known:
+                continue
             factor = (px / entrant.candidate.px) ** 2
             old = entrant.weighed
             grown = Weighed(old.train_s * factor, old.eval_s * factor, old.mb, old.ms * factor)
@@ -261,6 +269,7 @@ def _enter_at(game: Game, entrants: Iterable[Entrant], sizes: Sequence[int]) -> 
 def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> None:
     """Solves the heads, the cheapest first, then those of the better half at other sizes; drops the hopeless."""
     until = game.bench.spent() + game.left_to_train() * _RANKING_SHARE
+    pretrained = [entrant for entrant in pretrained if entrant in game.entrants]
     _solve_all(game, sorted(pretrained, key=lambda entrant: entrant.weighed.eval_s), until)
     ranked = sorted((e for e in pretrained if e in game.entrants), key=lambda entrant: -entrant.val)
     if ranked and len(sizes) > 1:
@@ -277,7 +286,8 @@ def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
 
 def _solve(game: Game, entrant: Entrant, until: float) -> None:
     looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
-    would_take = looks * game.solving
+    packing = game.bench.to_pack(entrant.candidate.px)
+    would_take = looks * game.solving + packing
     if game.tried() and game.bench.spent() + would_take > until:
         why = f"no time is left to solve its head ({would_take:.1f} s)."
         game.drop(entrant, "rank", why, would_take_s=would_take)
@@ -289,7 +299,7 @@ def _solve(game: Game, entrant: Entrant, until: float) -> None:
         game.drop(entrant, "rank", str(error))
         return
     took = game.bench.spent() - before
-    game.solving = took / looks
+    game.solving = max(took - packing, 1e-3) / looks
     entrant.learnt(max(took, 1e-3), tried)
     said = game.bench.measure.phrase(tried.val)
     why = f"{entrant.name}, its head alone: {said} on val, after {took:.1f} s."
@@ -319,6 +329,11 @@ def _drop_the_slow(game: Game) -> None:
 
     Those that have a head to show go in the order of val, worst first; of others nothing is known but their speed.
     """
+    for entrant in [one for one in game.entrants if one.points and game.least_s(one) > game.left_to_train()]:
+        least, left = game.least_s(entrant), game.left_to_train()
+        if any(game.least_s(other) <= left for other in game.entrants if other is not entrant):
+            why = f"{least:.0f} s to see every image once is more than the {left:.0f} s that are left."
+            game.drop(entrant, "promote", why, least_s=least, left_s=left)
     game.entrants.sort(key=lambda entrant: (-entrant.val, game.least_s(entrant)))
     while len(game.entrants) > 1 and max(map(game.least_s, game.entrants)) > _first_share(game):
         last = game.entrants[-1]
@@ -400,7 +415,7 @@ def _go_on(game: Game, entrant: Entrant, seconds: float) -> None:
     before = game.bench.spent()
     try:
         tried = game.bench.train(entrant.candidate, seconds)
-    except (TrainingError, WeightsError, RuntimeError, MemoryError) as error:
+    except (ScrimpError, RuntimeError, MemoryError) as error:
         if not entrant.points:
             game.drop(entrant, "promote", f"it failed: {error}")
         else:

@@ -23,7 +23,7 @@ from scrimp.models.saved import save_model
 from scrimp.store import write_whole
 from scrimp.sweeping import to_csv
 from scrimp.tradeoff import Chosen, compare
-from scrimp.training import Recipe
+from scrimp.training import Recipe, Trained
 from scrimp.training.heads import calibrate
 
 _JITTER = 1.1  # times a ceiling of milliseconds: measured twice, a model never takes the same time
@@ -65,7 +65,11 @@ def fit(
             _play(game, bench, list(models), list(image_sizes), pretrained)
         except KeyboardInterrupt:
             game.decide("finish", "stopped", "Stopped by Ctrl-C: the best so far is kept.")
-        runs, winner = _measure(game, bench, usd_per_hour)
+        try:
+            runs, winner = _measure(game, bench, usd_per_hour)
+        except KeyboardInterrupt:
+            game.decide("finish", "stopped", "Stopped by Ctrl-C: only the best on val is measured.")
+            runs, winner = _measure(game, bench, usd_per_hour, shown=1)
     bill = (images.cost + watch.cost).priced(rate)
     if cluster:
         bill += bench.elsewhere
@@ -115,7 +119,7 @@ def _play(game: Game, bench: Workbench, models: list[str], image_sizes: list[int
     play(game, [Candidate(model=name, px=sizes[0], pretrained=False) for name in models or FROM_SCRATCH], sizes)
 
 
-def _measure(game: Game, bench: Workbench, usd_per_hour: float | None) -> tuple[list[Run], Run]:
+def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown: int = SHOWN) -> tuple[list[Run], Run]:
     """Scores those that matter on val; the one that is best there, within the ceilings, is recalibrated on it and looks
     at test. Returns the runs and the winner's.
     """
@@ -123,9 +127,10 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None) -> tuple[
     if not tried:
         raise TrainingError("No candidate could be trained. " + " ".join(one.why for one in game.decisions))
     runs: dict[str, tuple[Entrant, Run]] = {}
-    for entrant in tried[:SHOWN]:
+    for entrant in tried[:shown]:
         trained = bench.worked[entrant.candidate].trained
         trained.model.load_state_dict(bench.worked[entrant.candidate].best)
+        _save(trained)  # its last stretch, which lies there, may have been a worse one
         run = measure(trained, usd_per_hour=usd_per_hour, test=False)
         if not _breaks_a_ceiling(game, entrant, run):
             runs[entrant.name] = entrant, run
@@ -134,16 +139,22 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None) -> tuple[
     chosen = compare([run for _, run in runs.values()], prefer=game.budget.prefer)
     entrant = next(entrant for entrant, run in runs.values() if run is chosen.best)
     trained = bench.worked[entrant.candidate].trained
-    images = trained.ready.images
     temperature = calibrate(trained.model, trained.ready)
-    save_model(trained.model, trained.folder, classes=images.classes, image_px=trained.ready.image_px, task=images.task)
-    winner = measure(trained, usd_per_hour=usd_per_hour)
+    _save(trained)
+    # Its speed stays as it was: timed again, it might no longer be the one that was chosen by it.
+    winner = measure(trained, usd_per_hour=usd_per_hour).model_copy(update={"speed": chosen.best.speed})
+    winner = winner.save(trained.folder)
     why = f"{entrant.name} wins, chosen on val" + ("." if temperature is None else f"; temperature {temperature:.2f}.")
     game.decide(
         "finish", "wins", why, entrant, val=entrant.val, **({"temperature": temperature} if temperature else {})
     )
     _tell_of_more(game, bench, entrant)
     return [winner if run is chosen.best else run for _, run in runs.values()], winner
+
+
+def _save(trained: Trained) -> None:
+    images, px = trained.ready.images, trained.ready.image_px
+    save_model(trained.model, trained.folder, classes=images.classes, image_px=px, task=images.task)
 
 
 def _breaks_a_ceiling(game: Game, entrant: Entrant, run: Run) -> bool:

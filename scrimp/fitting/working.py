@@ -69,6 +69,8 @@ class Workbench:
     worked: dict[Candidate, Worked] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)  # hubs that did not answer
     packs: dict[int, Prepared] = field(default_factory=dict)
+    packing_s: float = 0.0  # what the first of them took
+    solved: dict[Candidate, Worked] = field(default_factory=dict)  # as their heads alone left them
 
     @property
     def measure(self) -> Measure:
@@ -119,9 +121,15 @@ class Workbench:
     def ready(self, px: int) -> Prepared:
         """The images at a size, packed when they are first asked for."""
         if px not in self.packs:
+            before = self.spent()
             self.packs[px] = prepare(self.images, image_px=px)
             self.images = replace(self.packs[px].images, cost=self.images.cost)
+            self.packing_s = self.packing_s or self.spent() - before
         return self.packs[px]
+
+    def to_pack(self, px: int) -> float:
+        """As long as the first size took: decoding outweighs resizing."""
+        return 0.0 if px in self.packs else self.packing_s
 
     def weigh(self, candidate: Candidate) -> Weighed:
         """Raises `WeightsError` at once for weights of a hub that has not answered before."""
@@ -154,12 +162,12 @@ class Workbench:
         else:
             ready = some_of(self.ready(candidate.px), _HEAD_IMAGES, self.seed)
             trained = replace(train(ready, recipe, out=self._folder(candidate)), ready=self.ready(candidate.px))
-        self.worked[candidate] = Worked(trained=trained, best=_weights(trained))
+        self.worked[candidate] = self.solved[candidate] = Worked(trained=trained, best=_weights(trained))
         return self._tried(candidate)
 
     def train(self, candidate: Candidate, seconds: float) -> Tried:
-        """Goes on from its best weights; of another learning rate, from those of the usual one."""
-        before = self.worked.get(candidate) or self.worked.get(replace(candidate, lr_times=1.0))
+        """Goes on from its best weights; of another learning rate, from the head that was solved."""
+        before = self.worked.get(candidate) or self.solved.get(replace(candidate, lr_times=1.0))
         recipe = self._recipe(candidate).but(max_seconds=max(seconds, 1e-3))
         if self.cluster:
             trained = self._train_there(candidate, recipe, before.best if before else None)
@@ -225,7 +233,7 @@ def _train_on_node(
     ready = unpack(luggage, files)
     model = None
     if start is not None:
-        model = build_model(ready, recipe.but(pretrained=False))
+        model = build_model(ready, recipe.but(pretrained=False, norm_stats="learn"))
         model.load_state_dict(start)
     trained = train(ready, recipe, out=folder, model=model, stop=stop)
     trained.model.cpu()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from scrimp.models.table import MODELS, ModelCard, Shape, list_models
 
 if TYPE_CHECKING:
-    from scrimp.models.building import build
+    from scrimp.models.building import build, head_dropouts, takes_one_size
     from scrimp.models.classifier import Classifier
     from scrimp.models.sizes import macs, size_mb
     from scrimp.models.weights import weights_at_hand
@@ -22,17 +22,21 @@ __all__ = [
     "ModelCard",
     "Shape",
     "build",
+    "head_dropouts",
     "list_models",
     "macs",
     "size_mb",
+    "takes_one_size",
     "weights_at_hand",
 ]
 
 _LATER = {
     "build": "building",
     "Classifier": "classifier",
+    "head_dropouts": "building",
     "macs": "sizes",
     "size_mb": "sizes",
+    "takes_one_size": "building",
     "weights_at_hand": "weights",
 }
 

@@ -181,9 +181,24 @@ def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Pat
         raise WeightsError(f"The weights '{file}' cannot be loaded into {name}: {error}.") from error
 
 
+def takes_one_size(name: str) -> bool:
+    """Whether a model, once built, refuses images of another size than it was built for: transformers of timm's do."""
+    from timm.models import get_pretrained_cfg
+
+    config: Any = get_pretrained_cfg(name.removeprefix("timm:")) if name.startswith("timm:") else None
+    return bool(config and config.fixed_input_size)
+
+
+def head_dropouts(classifier: Classifier) -> list[nn.Dropout]:
+    """The model's own dropouts before its head: of the block that the head stands in, or, named so, of the whole."""
+    body, (block, _, _) = classifier.body, classifier.head_path.rpartition(".")
+    beside = body.get_submodule(block).modules() if block else [getattr(body, "head_drop", None)]
+    return [module for module in beside if isinstance(module, nn.Dropout)]
+
+
 def _set_dropout(classifier: Classifier, chance: float) -> None:
-    """In the dropouts that the model has; one that has none drops what its head is given."""
-    own = [module for module in classifier.modules() if isinstance(module, nn.Dropout)]
+    """In the dropouts that the model has before its head; one that has none drops what its head is given."""
+    own = head_dropouts(classifier)
     for module in own:
         module.p = chance
     if not own:

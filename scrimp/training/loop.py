@@ -31,14 +31,14 @@ from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import loss_and_merit, losses_of, predict
 from scrimp.training.history import Epoch, to_csv
 from scrimp.training.mixing import mixed
-from scrimp.training.optimiser import set_mode, set_rates
+from scrimp.training.optimiser import parts_of, set_mode, set_rates
 from scrimp.training.recipe import Recipe
 from scrimp.training.remaking import remade
 from scrimp.training.resizing import px_at, resized
 from scrimp.training.schedules import lr_at, momentum_at
 from scrimp.training.sharpness import climbed, same_statistics
 from scrimp.training.skipping import keep
-from scrimp.training.stage import Stage, build_model, check, learning_mode, set_stage, thaw
+from scrimp.training.stage import TO_REESTIMATE, Stage, build_model, check, learning_mode, set_stage, suited, thaw
 from scrimp.training.stopping import why_stop
 from scrimp.training.teaching import teacher_loss
 
@@ -46,7 +46,6 @@ Status = Literal["finished", "stopped early", "out of time", "interrupted", "fai
 _LOOK_EVERY = 20  # steps between looks at the loss, each of which waits for a GPU to catch up
 _CHECKPOINT_PAUSE = 10  # times as long as writing a checkpoint took, until the next: a tenth of the time at most
 _AVERAGE_FROM = 0.75  # of a run: where the plain mean of the weights begins
-_TO_REESTIMATE = 1024  # images that batch norm's statistics are estimated from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +92,9 @@ def train(
     one writes; see `scrimp.training.together`.
 
     Ctrl-C, a loss that is not a number and the end of `max_seconds` end the run, not the program: the result says
-    why, and holds the best model so far. Raises `TrainingError` when there is no such model yet, `SettingError` for
-    a recipe that does not suit the task, `ImageError` for targets or labels that leave nothing to learn or to score.
+    why, and holds the best model so far. Raises `TrainingError` when there is no such model yet, or, after Ctrl-C,
+    `KeyboardInterrupt`; `SettingError` for a recipe that does not suit the task, `ImageError` for targets or labels
+    that leave nothing to learn or to score. After Ctrl-C the checkpoint stays, so that the same call goes on.
     Cost: about three forward passes per image and epoch, and one per validation image.
     """
     team = together.team()
@@ -107,7 +107,10 @@ def train(
     if team.size > 1:
         notes.append(f"Trained by {team.size} processes, each on its share of a batch; batch norm sees the shares.")
     with Stopwatch(shared_sensor()) as watch, torch.random.fork_rng():
-        model = model or build_model(ready, recipe)
+        asked_for = recipe
+        if model is None:
+            model = build_model(ready, recipe)
+            recipe = suited(recipe, model, notes)
         notes += model.load_notes
         resumable = recipe.max_seconds is None
         done = together.from_first((checkpoint.load(folder, asked) if resumable else None) or _nothing_done(asked))
@@ -124,14 +127,18 @@ def train(
             if not done.history and stage.images and team.size == 1:
                 _validate(stage, done, epoch=1)
     if not done.best:
+        if status == "interrupted":
+            raise KeyboardInterrupt
         raise TrainingError(f"{recipe.model}: {reason}, before there was a first model to keep.")
     model.load_state_dict(done.best)
     if team.leads:
         _write(model, ready, done, folder)
+        if status != "interrupted":  # else the same call goes on from there
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
     resident, gpu = hardware.peak_memory_mb(device)
     return Trained(
         model=model,
-        recipe=recipe,
+        recipe=asked_for,
         ready=ready,
         history=tuple(done.history),
         best_epoch=done.best_epoch,
@@ -155,7 +162,8 @@ def _epochs(
     """
     recipe, rows, team = stage.recipe, stage.ready.images.rows("train"), together.team()
     most_steps = -(-len(rows) // recipe.batch_size)
-    step_seconds = 0.0
+    step_seconds = epoch_seconds = 0.0
+    stage.began = stage.watch.seconds
     with bar(f"training {recipe.model}", recipe.epochs * most_steps) as advance:
         if recipe.head_first != "none" and not done.history:
             _validate(stage, done, epoch=0)
@@ -166,7 +174,8 @@ def _epochs(
             torch.manual_seed(recipe.seed * 1_000_003 + epoch + (team.rank << 32))
             order = torch.Generator().manual_seed(recipe.seed * 1_000_003 + epoch)
             learning_mode(stage)
-            chosen = _choose(stage, rows, (epoch - 1) / recipe.epochs, order)
+            began = stage.watch.seconds
+            chosen = _choose(stage, rows, _part_done(stage, epoch / recipe.epochs, ahead_s=epoch_seconds), order)
             steps = -(-len(chosen) // recipe.batch_size)
             advance(most_steps - steps, "")
             time_is_up = False
@@ -199,6 +208,7 @@ def _epochs(
                     if not math.isfinite(mean_loss):
                         raise TrainingError(f"the loss became {mean_loss} in epoch {epoch} at lr={stage.peak:.3g}")
                 step_seconds = time.perf_counter() - started
+            epoch_seconds = stage.watch.seconds - began
             if not time_is_up and _time_left(stage) < stage.val_seconds:
                 continue  # validate at the very end instead of now and then again
             _validate(stage, done, epoch)
@@ -214,7 +224,9 @@ def _epochs(
 
 
 def _choose(stage: Stage, rows: npt.NDArray[np.int64], part: float, order: Generator) -> npt.NDArray[np.int64]:
-    """The rows to learn from in this epoch: all, or those that `skip_easy` leaves, which then weigh more."""
+    """The rows to learn from in an epoch that ends at a part of the run: all, or those that `skip_easy` leaves, which
+    then weigh more.
+    """
     if not stage.recipe.skip_easy:
         return rows
     kept, weights = keep(stage.losses.cpu().numpy()[rows], part, stage.recipe.skip_easy, order)
@@ -255,7 +267,8 @@ def _backward(stage: Stage, pixels: Tensor, targets: Tensor, importance: Tensor)
     """Adds the gradient of the mean loss, part by part; returns outputs (n, outputs) and losses (n,)."""
     recipe, task, sd = stage.recipe, stage.ready.images.task, stage.model.target_sd
     outputs, losses = [], []
-    parts = (whole.chunk(recipe.accumulate) for whole in (pixels, targets, importance))
+    count = parts_of(len(pixels), recipe.accumulate)
+    parts = (whole.tensor_split(count) for whole in (pixels, targets, importance))
     for some_pixels, some_targets, some_importance in zip(*parts, strict=True):
         with torch.autocast(stage.device.type, stage.precision, enabled=stage.precision != torch.float32):
             answers = stage.forward(some_pixels)
@@ -320,7 +333,7 @@ def _take_what_is_kept(stage: Stage) -> bool:
         stage.model.load_state_dict(stage.average.weights())
         together.average_batch_norm(stage.model)
     if recipe.bn_reestimate:
-        rows = np.random.default_rng(recipe.seed).permutation(ready.images.rows("train"))[:_TO_REESTIMATE]
+        rows = np.random.default_rng(recipe.seed).permutation(ready.images.rows("train"))[:TO_REESTIMATE]
         looks = (batch.pixels for batch in batches(ready, rows, recipe.batch_size, device=stage.device))
         reestimate_batch_norm(stage.model, looks)
     return averaged or recipe.bn_reestimate
@@ -338,11 +351,15 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
     return epoch.val_score, -epoch.val_loss
 
 
-def _part_done(stage: Stage, by_steps: float) -> float:
-    """How much of the run is behind, 0 to 1: by steps, or by seconds where those run out first."""
+def _part_done(stage: Stage, by_steps: float, *, ahead_s: float = 0.0) -> float:
+    """How much of the run will be behind in so many seconds, 0 to 1: by steps, or by time where that runs out first.
+
+    Time counts from the first step on, so that a schedule is whole however long building the model took.
+    """
     if stage.recipe.max_seconds is None:
         return by_steps
-    return min(1.0, max(by_steps, stage.watch.seconds / max(1e-9, stage.recipe.max_seconds - stage.val_seconds)))
+    whole = stage.recipe.max_seconds - stage.val_seconds - stage.began
+    return min(1.0, max(by_steps, (stage.watch.seconds + ahead_s - stage.began) / max(1e-9, whole)))
 
 
 def _time_left(stage: Stage) -> float:
@@ -398,4 +415,3 @@ def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -
     images = ready.images
     write_whole(folder / "history.csv", to_csv(done.history, images.task).encode())
     save_model(model, folder, classes=images.classes, image_px=ready.image_px, task=images.task)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)

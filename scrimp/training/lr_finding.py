@@ -23,7 +23,8 @@ from scrimp.progress import bar
 from scrimp.store import write_whole
 from scrimp.training import hardware
 from scrimp.training.evaluate import give_units, loss_of
-from scrimp.training.optimiser import optimiser_for, set_rates
+from scrimp.training.freezing import freeze, learn_mode
+from scrimp.training.optimiser import optimiser_for, parts_of, set_mode, set_rates
 from scrimp.training.recipe import Recipe
 
 _STEPS = 60  # ten a decade: 97 cost more and suggest the same
@@ -225,13 +226,10 @@ def _learner(ready: Prepared, recipe: Recipe, model: Classifier | None) -> Calla
     give_units(copy, ready)
     copy = copy.to(device, memory_format=form)  # type: ignore[call-overload]
     frozen = recipe.freeze == "backbone" and recipe.thaw_at is None
-    for parameter in copy.backbone_parameters():
-        parameter.requires_grad_(not frozen)
-    copy.train(not frozen)
-    copy.head.train()
-    optimiser = optimiser_for(copy, recipe, _RANGE[0])
-    if recipe.optimiser == "schedule-free":
-        optimiser.train()  # type: ignore[attr-defined]
+    freeze(copy, frozen)
+    learn_mode(copy, recipe, frozen=frozen)
+    optimiser = optimiser_for(copy, recipe, _RANGE[0], precision=precision)
+    set_mode(optimiser, learning=True)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     fed = _again_and_again(ready, recipe, device)
 
@@ -239,8 +237,8 @@ def _learner(ready: Prepared, recipe: Recipe, model: Classifier | None) -> Calla
         batch, loss_sum = next(fed), 0.0
         set_rates(optimiser, lr, recipe.momentum)
         optimiser.zero_grad(set_to_none=True)
-        parts = zip(batch.pixels.chunk(recipe.accumulate), batch.labels.chunk(recipe.accumulate), strict=True)
-        for pixels, labels in parts:
+        count = parts_of(len(batch.labels), recipe.accumulate)
+        for pixels, labels in zip(batch.pixels.tensor_split(count), batch.labels.tensor_split(count), strict=True):
             pixels, labels = pixels.to(device), labels.to(device)
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 smoothing = recipe.label_smoothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from torch import nn, optim
 
 from scrimp.models import Classifier
@@ -13,7 +14,9 @@ from scrimp.training.recipe import Recipe
 _BLOCK = re.compile(r".*?\d+(\.blocks)?(\.\d+)*")  # what torchvision and timm number: features.3, layer1.0, …
 
 
-def optimiser_for(model: Classifier, recipe: Recipe, peak: float) -> optim.Optimizer:
+def optimiser_for(
+    model: Classifier, recipe: Recipe, peak: float, *, precision: torch.dtype = torch.float32
+) -> optim.Optimizer:
     """The recipe's optimiser over all parameters, those included that do not learn yet.
 
     peak: the highest learning rate, above 0. Biases and norms (one dimension) do not decay. Each group holds its
@@ -30,7 +33,9 @@ def optimiser_for(model: Classifier, recipe: Recipe, peak: float) -> optim.Optim
     """
     groups = _groups(model, recipe, peak)
     betas = (recipe.momentum, 0.999)
-    fused = recipe.fused or None  # None leaves the choice between loops and multi-tensor kernels to PyTorch
+    # PyTorch's fused SGD begins its momentum with whatever lay in memory when loss scaling skips the first step.
+    # None leaves the choice between loops and multi-tensor kernels to PyTorch.
+    fused = (recipe.fused and precision != torch.float16) or None
     if recipe.optimiser == "sgd":
         return optim.SGD(groups, peak, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=fused)
     if recipe.optimiser == "adam":
@@ -46,6 +51,11 @@ def optimiser_for(model: Classifier, recipe: Recipe, peak: float) -> optim.Optim
 
     free: optim.Optimizer = AdamWScheduleFree(groups, peak, betas)
     return free
+
+
+def parts_of(images: int, accumulate: int) -> int:
+    """Parts that a batch is cut into: as many as asked, but none of a single image, on which batch norm fails."""
+    return max(1, min(accumulate, images // 2))
 
 
 def set_rates(optimiser: optim.Optimizer, lr: float, momentum: float) -> None:

@@ -173,6 +173,14 @@ class Recipe(Settings):
             raise SettingError(
                 f"optimiser='schedule-free' cannot take weights in later, at thaw_at={self.thaw_at}: take adamw."
             )
+        if self.optimiser == "schedule-free" and self.average != "none":
+            raise SettingError(
+                f"optimiser='schedule-free' averages the weights itself, and average='{self.average}' would average "
+                "those that it does not mean to be used: leave it at 'none'."
+            )
+        if self.bn_reestimate and (self.norm_stats == "keep" or (self.freeze == "backbone" and self.thaw_at is None)):
+            kept = "norm_stats='keep'" if self.norm_stats == "keep" else "freeze='backbone'"
+            raise SettingError(f"bn_reestimate=true replaces the statistics that {kept} keeps: drop one of them.")
         if self.skip_easy and self.mix != "none":
             raise SettingError(
                 f"skip_easy={self.skip_easy} goes by the loss of each image, and mix='{self.mix}' makes images of two."

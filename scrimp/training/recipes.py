@@ -69,7 +69,7 @@ def thorough(model: str, **changes: Any) -> Recipe:
 
 
 def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
-    """Small images and nothing pretrained: Muon, smoothed labels, mirror images asked as well.
+    """Small images and nothing pretrained: Muon, smoothed labels, images that grow, mirror images asked as well.
 
     Measured (CIFAR-10, two cores): 93.9 % on test in 21 min, one seed; benchmarks/results/cifar10_94.json.
     """
@@ -77,7 +77,7 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         changes,
         model=model,
         pretrained=False,
-        epochs=18,
+        epochs=22,
         batch_size=512,
         optimiser="muon",
         lr=0.02,
@@ -85,7 +85,8 @@ def from_scratch_small(model: str = "fast_cnn", **changes: Any) -> Recipe:
         schedule="linear",
         warmup=0.05,
         label_smoothing=0.2,
-        augment="basic:0.0625",
+        augment="basic,cutout:0.25",
+        px_start=0.75,
         flip_test=True,
     )
 

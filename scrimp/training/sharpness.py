@@ -36,15 +36,15 @@ def same_statistics(model: nn.Module) -> Iterator[None]:
 
     So that a batch which is looked at twice, the second time by weights that are not the model's, counts once.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    tracking = [layer.track_running_stats for layer in norms]
+    for layer in norms:  # a momentum of 0 would not do: 0 times what is no number, after an overflow, is none either
+        layer.track_running_stats = False
     try:
         yield
     finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, tracks in zip(norms, tracking, strict=True):
+            layer.track_running_stats = tracks
 
 
 @torch.no_grad()

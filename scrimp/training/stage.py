@@ -13,7 +13,7 @@ from scrimp.augment import Augmentation, augmentations
 from scrimp.batches import Prepared, batches
 from scrimp.cost import Stopwatch
 from scrimp.errors import ImageError, SettingError, TrainingError
-from scrimp.models import MODELS, Classifier, build
+from scrimp.models import MODELS, Classifier, build, takes_one_size
 from scrimp.models.fast_cnn import Whitening
 from scrimp.scores import MEASURES, unscorable
 from scrimp.training import hardware, together
@@ -22,6 +22,7 @@ from scrimp.training.checkpoint import Checkpoint
 from scrimp.training.dynamics import Dynamics
 from scrimp.training.evaluate import give_units, seconds_to_predict
 from scrimp.training.features import head_first
+from scrimp.training.freezing import freeze, learn_mode
 from scrimp.training.lr_finding import find_lr
 from scrimp.training.optimiser import optimiser_for, set_mode
 from scrimp.training.recipe import Recipe
@@ -29,6 +30,9 @@ from scrimp.training.remaking import Remaker, remaker_for
 from scrimp.training.resizing import px_at
 from scrimp.training.teaching import load_teacher
 from scrimp.training.weigh import weigh
+
+TO_REESTIMATE = 1024
+"""Training images by which batch norm's statistics are estimated anew."""
 
 _TO_WHITEN = 1024  # images whose patches say how a first layer is made
 _PART_TO_FIND_LR = 0.1  # of a run's seconds, at most
@@ -60,6 +64,7 @@ class Stage:
     right: Tensor
     images: int = 0
     validated_at: float = 0.0
+    began: float = 0.0  # second of the watch at which the first step was taken
     checkpoint_due: float = 0.0  # second of the watch before which none is written
     lr: float = 0.0
     frozen: bool = False
@@ -123,6 +128,23 @@ def _fit_whitening(model: Classifier, ready: Prepared) -> None:
             module.fit((pixels - model.mean) / model.std)
 
 
+def suited(recipe: Recipe, model: Classifier, notes: list[str]) -> Recipe:
+    """The recipe without what this model, just built, cannot follow; what is left out is told in `notes`."""
+    if recipe.norm_stats == "keep" and model.start.startswith("from scratch"):
+        notes.append(f"norm_stats='keep' was left out: {model.name} has no published weights, so none to keep them of.")
+        recipe = recipe.but(norm_stats="learn")
+    if (recipe.px_start, recipe.px_end) != (1.0, 1.0) and takes_one_size(model.name):
+        notes.append(f"px_start and px_end were left out: {model.name} takes images of one size.")
+        recipe = recipe.but(px_start=1.0, px_end=1.0)
+    return recipe
+
+
+def _val_seconds(model: Classifier, ready: Prepared, recipe: Recipe) -> float:
+    """What one validation takes, with the look at training images that `bn_reestimate` adds."""
+    rows, more = ready.images.rows("val"), ready.images.rows("train")[:TO_REESTIMATE]
+    return seconds_to_predict(model, ready, np.concatenate([rows, more]) if recipe.bn_reestimate else rows)
+
+
 def set_stage(
     ready: Prepared, recipe: Recipe, model: Classifier, done: Checkpoint, watch: Stopwatch, notes: list[str]
 ) -> Stage:
@@ -140,7 +162,7 @@ def set_stage(
     model.flips = recipe.flip_test
     if device.type == "cpu" and precision == torch.bfloat16:
         hardware.work_out_of_place(model)
-    _freeze(model, recipe.freeze == "backbone")
+    freeze(model, recipe.freeze == "backbone")
     begins = not done.history
     if begins and recipe.head_first != "none":
         earlier, note = head_first(model, ready, recipe)
@@ -150,9 +172,7 @@ def set_stage(
         done.peak = _peak(model, ready, recipe, notes)
     together.start_alike(model)
     done.peak = together.from_first(done.peak)
-    # PyTorch's fused SGD begins its momentum with whatever lay in memory when loss scaling skips the first step.
-    fused = recipe.fused and precision != torch.float16
-    optimiser = optimiser_for(model, recipe.but(fused=fused), done.peak)
+    optimiser = optimiser_for(model, recipe, done.peak, precision=precision)
     stage = Stage(
         ready=ready,
         recipe=recipe,
@@ -170,7 +190,7 @@ def set_stage(
         losses=torch.full((len(ready.images),), math.nan, device=device),
         importance=torch.ones(len(ready.images), device=device),
         watch=watch,
-        val_seconds=seconds_to_predict(model, ready, ready.images.rows("val")) if recipe.max_seconds else 0.0,
+        val_seconds=_val_seconds(model, ready, recipe) if recipe.max_seconds else 0.0,
         loss_sum=torch.zeros((), device=device),
         right=torch.zeros((), device=device, dtype=torch.int64),
         frozen=recipe.freeze == "backbone",
@@ -182,24 +202,14 @@ def set_stage(
 def thaw(stage: Stage) -> None:
     """From now on the backbone learns too."""
     stage.frozen = False
-    _freeze(stage.model, False)
+    freeze(stage.model, False)
     learning_mode(stage)
 
 
 def learning_mode(stage: Stage) -> None:
-    """Everything learns, or the head alone: then batch norm keeps its statistics too."""
-    stage.model.train(not stage.frozen)
-    if stage.recipe.norm_stats == "keep":
-        for module in stage.model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-    stage.model.head.train()
+    """Everything learns, or the head alone."""
+    learn_mode(stage.model, stage.recipe, frozen=stage.frozen)
     set_mode(stage.optimiser, learning=True)
-
-
-def _freeze(model: Classifier, frozen: bool) -> None:
-    for parameter in model.backbone_parameters():
-        parameter.requires_grad_(not frozen)
 
 
 def _peak(model: Classifier, ready: Prepared, recipe: Recipe, notes: list[str]) -> float:

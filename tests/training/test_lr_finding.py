@@ -42,9 +42,9 @@ def spied(monkeypatch):
     seen = SimpleNamespace(models=[], lrs=[], rows=[])
     make, rates, feed = lr_finding.optimiser_for, lr_finding.set_rates, lr_finding.batches
 
-    def optimiser_for(model, recipe, peak):
+    def optimiser_for(model, recipe, peak, **how):
         seen.models.append(model)
-        return make(model, recipe, peak)
+        return make(model, recipe, peak, **how)
 
     def set_rates(optimiser, lr, momentum):
         seen.lrs.append(lr)

@@ -5,7 +5,7 @@ import torch
 
 from scrimp.models import MODELS, Classifier, build
 from scrimp.training import Recipe
-from scrimp.training.optimiser import blocks_below, optimiser_for, set_mode, set_rates
+from scrimp.training.optimiser import blocks_below, optimiser_for, parts_of, set_mode, set_rates
 
 OPTIMISERS = ["sgd", "adam", "adamw", "muon", "schedule-free"]
 
@@ -273,3 +273,14 @@ def test_a_head_that_is_a_convolution_is_a_head():
     groups = optimiser_for(model, recipe("muon"), 1e-3).param_groups
     apart = [p for group in groups if group.get("use_fallback") for p in group["params"]]
     assert {id(p) for p in apart} == {id(p) for p in model.head_parameters()}
+
+
+def test_no_part_of_a_batch_is_a_single_image():
+    assert [parts_of(*asked) for asked in ((32, 4), (25, 8), (9, 8), (3, 2), (1, 4))] == [4, 8, 4, 1, 1]
+    assert min(len(part) for part in torch.arange(25).tensor_split(parts_of(25, 8))) > 1
+
+
+def test_sgd_is_not_fused_where_the_loss_is_scaled():
+    model = build("simple_cnn", classes=3, image_px=16)
+    assert optimiser_for(model, recipe("sgd"), 0.1).defaults["fused"]
+    assert not optimiser_for(model, recipe("sgd"), 0.1, precision=torch.float16).defaults["fused"]

@@ -72,3 +72,13 @@ def test_a_second_look_at_a_batch_leaves_the_statistics_as_they_are():
     assert [model[i].momentum for i in (1, 2)] == [0.1, None]
     model(images + 3)
     assert not torch.equal(model[1].running_mean, before[0])
+
+
+def test_statistics_survive_what_is_no_number():
+    norm = nn.BatchNorm1d(2).train()
+    norm(torch.randn(8, 2))
+    before = norm.running_mean.clone()
+    with same_statistics(norm):
+        assert norm(torch.full((8, 2), float("nan"))).isnan().all()
+    assert torch.equal(norm.running_mean, before)
+    assert norm.track_running_stats

@@ -1,5 +1,7 @@
 """What the techniques do inside a run: each is seen to change what it should, and to refuse what it cannot do."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from scrimp.errors import SettingError, TrainingError
 from scrimp.images import find_images
 from scrimp.models import build
 from scrimp.training import Recipe, loop, stage, train
+from scrimp.training.freezing import learn_mode
 from scrimp.training.recipes import RECIPES, settings_of
+from scrimp.training.stage import suited
 
 QUICK = Recipe(model="simple_cnn", epochs=2, batch_size=8, lr=3e-3, pretrained=False)
 
@@ -118,8 +122,6 @@ def test_a_found_learning_rate_is_used_told_and_billed(ready, seen, tmp_path):
 
 
 def test_no_learning_rate_found_ends_the_run_with_the_way_out(ready, monkeypatch, tmp_path):
-    from types import SimpleNamespace
-
     monkeypatch.setattr(stage, "find_lr", lambda *a, **k: SimpleNamespace(lr=None, note="No clear descent."))
     with pytest.raises(TrainingError, match=r"No clear descent.*lr=0.001"):
         train(ready, QUICK.but(lr="auto"), out=tmp_path)
@@ -141,6 +143,32 @@ def test_dropout_is_set_where_the_model_has_it_and_before_the_head_where_not():
     features = torch.ones(64, 512)
     assert torch.equal(head.eval()(features), torch.ones(64, 3))
     assert head.train()(features).std(0).min() > 0.01, "0.044 is what half of 512 dropped gives"
+
+
+def test_dropouts_within_the_body_are_left_alone():
+    model = build("convnext_atto", classes=3, image_px=32, dropout=0.5, pretrained=False)
+    chances = {name: m.p for name, m in model.named_modules() if isinstance(m, nn.Dropout)}
+    assert {name for name, chance in chances.items() if chance} == {"body.head.drop"}
+
+
+def test_while_the_backbone_is_frozen_the_dropout_before_the_head_works_all_the_same():
+    model = build("mobilenet_v2", classes=3, image_px=32, pretrained=False)
+    learn_mode(model, Recipe(model="mobilenet_v2", freeze="backbone"), frozen=True)
+    learning = {name for name, module in model.named_modules() if module.training}
+    assert learning == {"", "body.classifier.0", "body.classifier.1"}, "the whole: no mirror images while it learns"
+    learn_mode(model, Recipe(model="mobilenet_v2", norm_stats="keep"), frozen=False)
+    resting = {type(module) for module in model.modules() if not module.training}
+    assert resting == {nn.BatchNorm2d}
+
+
+def test_what_a_model_cannot_follow_is_left_out_and_told():
+    notes = []
+    told = suited(RECIPES["frugal"]("ultralight"), build("ultralight", classes=3, image_px=32), notes)
+    assert (told.norm_stats, told.px_start) == ("learn", 0.75)
+    fixed = SimpleNamespace(name="timm:vit_tiny_patch16_224", start="ImageNet weights")
+    told = suited(RECIPES["frugal"]("mobilenet_v2"), fixed, notes)
+    assert (told.norm_stats, told.px_start) == ("keep", 1.0)
+    assert ["norm_stats='keep' was left out" in notes[0], "takes images of one size" in notes[1]] == [True, True]
 
 
 def test_residuals_are_dropped_in_models_that_have_them():
@@ -181,6 +209,9 @@ def test_contradictions_are_refused_when_the_recipe_is_made():
             {"optimiser": "schedule-free", "schedule": "constant", "freeze": "backbone", "thaw_at": 0.5},
             "thaw_at=0.5",
         ),
+        ({"optimiser": "schedule-free", "schedule": "constant", "average": "ema"}, "average='ema'"),
+        ({"bn_reestimate": True, "norm_stats": "keep"}, "norm_stats='keep'"),
+        ({"bn_reestimate": True, "freeze": "backbone"}, "freeze='backbone'"),
         ({"skip_easy": 0.5, "mix": "mixup"}, "skip_easy=0.5"),
         ({"warmup": 0.1}, "warmup=0.1"),
         ({"accumulate": 9}, "accumulate=9"),
