@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from figures.recorded import FIT_NAMES, results, where
+from figures.recorded import FIT_NAMES, as_table, recorded, results, told_spread, where
 
 TECHNIQUE_FIGURES = {
     "val": "val",
@@ -107,6 +107,20 @@ def time_to_accuracy() -> str:
             "[time_to_accuracy.json](../benchmarks/results/time_to_accuracy.json).",
         ]
     )
+
+
+def presets() -> str:
+    """What each preset made of published weights, and in what time."""
+    if not recorded("presets"):
+        return "Not measured yet: `python benchmarks/presets.py` does so."
+    found = results("presets")
+    rows = []
+    for key, spread in found["summary"].items():
+        data, _, preset = key.rpartition(".")
+        rows.append((FIT_NAMES[data], f"`{preset}`", told_spread(spread), f"{spread['seconds']:.0f} s"))
+    source = "[presets.json](../benchmarks/results/presets.json)."
+    columns = ("images, mobilenet_v2", "preset", "test", "whole process, without test")
+    return "\n".join([as_table(columns, rows), "", f"{where(found)}. Raw figures: {source}"])
 
 
 def techniques() -> str:
