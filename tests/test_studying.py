@@ -32,6 +32,7 @@ from scrimp.studying.plans import Claim, Part, known_studies
 from scrimp.studying.predicting import foresee
 from scrimp.studying.targets import colourfulness, with_target
 from scrimp.sweeping import run_plan
+from scrimp.training.recipes import from_scratch_small
 from scrimp.training.weigh import Weight
 
 NOTEBOOKS = Path(__file__).parents[1] / "studies"
@@ -127,7 +128,7 @@ def test_what_stands_over_what(tables: dict[str, Any]) -> None:
     assert full.parts["own"].images == {"source": "elsewhere"}, "its own, and the boxes are taken away"
     assert {part.preparation["image_px"] for part in full.parts.values()} == {24}
     assert full.parts["ready"].recipe["optimiser"] == "muon", "a preset"
-    assert full.parts["ready"].recipe["epochs"] == 14, "in place of the shared recipe"
+    assert full.parts["ready"].recipe["epochs"] == from_scratch_small().epochs, "in place of the shared recipe"
     assert [(p.plan.recipe.model, p.plan.recipe.seed) for p in full.parts["networks"].runs()] == [
         ("simple_cnn", 0), ("simple_cnn", 1), ("ultralight", 0), ("ultralight", 1),
     ]  # fmt: skip
