@@ -48,6 +48,7 @@ def one_run(folder: Path, per_class: int, way: str, seed: int, asked: argparse.N
         ),
     )
     run = run_plan(plan, Path(asked.out) / plan.name)
+    assert run.status == "finished", run.reason
     assert run.val is not None
     assert run.test is not None
     row = {"data": folder.name, "model": asked.model, "per_class": per_class, "way": way, "seed": seed}

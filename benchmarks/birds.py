@@ -54,6 +54,7 @@ def one_run(model: str, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
         ),
     )
     run = run_plan(plan, Path(asked.out) / plan.name)
+    assert run.status == "finished", run.reason
     assert run.val is not None
     assert run.test is not None
     assert run.size is not None

@@ -227,7 +227,9 @@ class Shelf:
                 if plan.selection:
                     images = select(images, **plan.selection.model_dump())
                 if plan.distillation:
-                    images = distill(images, **plan.distillation.model_dump())
+                    images = distilled = distill(images, **plan.distillation.model_dump())
+                    if distilled.status == "interrupted":
+                        raise KeyboardInterrupt
                 self._ready[key] = prepare(images, **plan.preparation.model_dump())
         return self._ready[key]
 

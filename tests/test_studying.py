@@ -307,10 +307,10 @@ def runs_of(model: str, *tests: float, **settings: Any) -> list[Run]:
     return [make_run(model=model, seed=n, test=test, **settings) for n, test in enumerate(tests)]
 
 
-def checked(runs: list[Run], *, quick: bool = False, **claim: Any) -> tuple[str, str]:
+def checked(runs: list[Run], *, quick: bool = False, lacking: Any = (), **claim: Any) -> tuple[str, str]:
     parts = {"a": {"recipe": {"model": "vgg8"}}}
     study = Study(name="x", title="x", parts=parts, is_quick=quick, images={"source": "x"})
-    found = check(Claim(says="", theirs="", part="a", **claim), runs, study)
+    found = check(Claim(says="", theirs="", part="a", **claim), runs, study, lacking)
     return found.verdict, found.ours
 
 
@@ -342,9 +342,24 @@ def test_the_highest_is_told_from_the_next() -> None:
 def test_above_by_a_figure() -> None:
     runs = runs_of("resnet18", 0.80, 0.81, 0.82) + runs_of("vgg8", 0.70, 0.71, 0.72)
     pair = {"check": "above", "of": {"recipe.model": "resnet18"}, "against": {"recipe.model": ["vgg8", "vgg16"]}}
-    assert checked(runs, figure=0.09, **pair)[0] == "held"
-    assert checked(runs, figure=0.12, **pair)[0] == "not held"
+    assert checked(runs, figure=0.05, **pair)[0] == "held"
+    assert checked(runs, figure=0.15, **pair)[0] == "not held", "it is 0.1 above"
+    assert checked(runs, figure=0.09, **pair)[0] == NOT_TESTED, "which 0.1, give or take 0.008, may well be"
+    assert "cannot be told from a difference of 0.09" in checked(runs, figure=0.09, **pair)[1]
     assert checked(runs[:3], **pair)[0] == NOT_TESTED
+
+
+def test_nothing_is_decided_while_a_run_is_missing_that_has_a_say() -> None:
+    runs = runs_of("resnet18", 0.90, 0.91, 0.92) + runs_of("vgg8", 0.5, 0.51, 0.52)
+    (other,) = (run.plan for run in runs_of("simple_cnn", 0.6))
+    first = {"check": "highest", "of": {"recipe.model": "resnet18"}}
+    assert checked(runs, **first)[0] == "held"
+    verdict, ours = checked(runs, lacking=[other], **first)
+    assert verdict == NOT_TESTED
+    assert ours.startswith("1 run that belongs to it is missing: resnet18")
+    pair = {"check": "above", "of": {"recipe.model": "resnet18"}, "against": {"recipe.model": "vgg8"}, "figure": 0.1}
+    assert checked(runs, lacking=[other], **pair)[0] == "held", "it is not among them"
+    assert checked(runs, lacking=[runs[-1].plan], **pair)[0] == NOT_TESTED
 
 
 def test_changes_by_a_share() -> None:
@@ -368,6 +383,9 @@ def test_reaching_chance_and_rising() -> None:
     fallen = runs[0].model_copy(update={"history": runs[0].history[::-1]})
     assert checked(runs, check="still_rising")[0] == "held"
     assert checked([fallen], check="still_rising")[0] == "not held"
+    level = [epoch.model_copy(update={"val_score": 1.0}) for epoch in runs[0].history]
+    flat = runs[0].model_copy(update={"history": tuple(level)})
+    assert checked([flat], check="still_rising")[0] == "not held"
     assert all(checked([], check=name)[0] == NOT_TESTED for name in CHECKS if name != "billed")
 
 

@@ -124,7 +124,7 @@ def _beside(theirs: Theirs, found: Studied) -> StudyTable:
     rows = []
     for key, row in theirs.rows.items():
         cells = [key]
-        runs = [run for run in ran.runs if run.val and str(setting(run, theirs.by)) == key] if ran else []
+        runs = [run for run in ran.runs if run.val and str(setting(run.plan, theirs.by)) == key] if ran else []
         for name in names:
             values = [value for run in runs if (value := MEASURED[name].read(run)) is not None]
             cells += [_figure(row.get(name), name), _figure(fmean(values) if values else None, name)]

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from scrimp.meter import Run
+from scrimp.plan import Plan
 from scrimp.scores import number
 from scrimp.studying.measures import MEASURED
 from scrimp.studying.plans import Claim, Study
@@ -45,11 +46,16 @@ class Checked(NamedTuple):
 Check = Callable[[Claim, Sequence[Run], Study], Found]
 
 
-def check(claim: Claim, runs: Sequence[Run], study: Study) -> Checked:
-    """runs: those of the claim's part that came to an end. Results of --quick are shown, but decide nothing."""
+def check(claim: Claim, runs: Sequence[Run], study: Study, lacking: Sequence[Plan] = ()) -> Checked:
+    """runs: those of the claim's part that came to an end. lacking: plans of it of which there is no such run; where
+    they would have a say, nothing is decided. Results of --quick are shown, but decide nothing.
+    """
     found = CHECKS[claim.check](claim, runs, study)
     if found.held is None:
         return Checked(claim.says, claim.theirs, NOT_TESTED, found.ours)
+    if missing := sum(_has_a_say(plan, claim) for plan in lacking):
+        of = "1 run that belongs to it is" if missing == 1 else f"{missing} runs that belong to it are"
+        return Checked(claim.says, claim.theirs, NOT_TESTED, f"{of} missing: {found.ours}")
     if study.is_quick and not claim.bill:
         return Checked(claim.says, claim.theirs, NOT_TESTED, f"too short a run to tell: {found.ours}")
     return Checked(claim.says, claim.theirs, HELD if found.held else NOT_HELD, found.ours)
@@ -69,7 +75,7 @@ def welch(ours: Sequence[float], others: Sequence[float]) -> float | None:
 
 def matching(runs: Sequence[Run], wanted: Mapping[str, Any]) -> list[Run]:
     """The runs whose plans have these settings, by dotted names; a list of values takes any, "" none."""
-    return [run for run in runs if all(_has(run, dotted, value) for dotted, value in wanted.items())]
+    return [run for run in runs if _fits(run.plan, wanted)]
 
 
 def said(values: Sequence[float], measure: str) -> str:
@@ -150,7 +156,7 @@ def still_rising(claim: Claim, runs: Sequence[Run], study: Study) -> Found:
     histories = [run.history for run in matching(runs, claim.of) if len(run.history) > 1]
     if not histories:
         return _missing(claim)
-    rising = sum(max(e.val_score for e in history) == history[-1].val_score for history in histories)
+    rising = sum(max(e.val_score for e in history[:-1]) < history[-1].val_score for history in histories)
     return Found(rising > len(histories) / 2, f"the last epoch was the best in {rising} of {len(histories)} runs")
 
 
@@ -179,13 +185,14 @@ CHECKS: Mapping[str, Check] = {
 
 
 def _told(ours: Sequence[float], others: Sequence[float], least: float, text: str) -> Found:
-    """Whether ours is above the others by `least`, with the test where there is one."""
-    p = welch(ours, others)
+    """Whether ours is above the others by `least`, with the test of just that where there is one."""
+    p = welch([value - least for value in ours], others)
     held = fmean(ours) - fmean(others) > least if not least else fmean(ours) - fmean(others) >= least
     if p is None:
         return Found(held, f"{text}; untested, for want of seeds")
     text = f"{text}; Welch p = {p:.2g}"
-    return Found(None if p >= SURE else held, f"{text}, which cannot be told apart" if p >= SURE else text)
+    unsure = f"which cannot be told from a difference of {least:g}" if least else "which cannot be told apart"
+    return Found(None if p >= SURE else held, f"{text}, {unsure}" if p >= SURE else text)
 
 
 def _missing(claim: Claim) -> Found:
@@ -209,14 +216,24 @@ def _by_model(runs: Sequence[Run], measure: str) -> dict[str, list[float]]:
     return groups
 
 
-def setting(run: Run, dotted: str) -> Any:
-    """A setting of a run's plan by its dotted name; None where its table is not there."""
+def setting(plan: Plan, dotted: str) -> Any:
+    """A setting of a plan by its dotted name; None where its table is not there."""
     table, _, name = dotted.partition(".")
-    return getattr(getattr(run.plan, table), name, None)
+    return getattr(getattr(plan, table), name, None)
 
 
-def _has(run: Run, dotted: str, wanted: Any) -> bool:
-    value = setting(run, dotted)
+def _fits(plan: Plan, wanted: Mapping[str, Any]) -> bool:
+    return all(_has(plan, dotted, value) for dotted, value in wanted.items())
+
+
+def _has(plan: Plan, dotted: str, wanted: Any) -> bool:
+    value = setting(plan, dotted)
     if wanted == "":
         return value is None
     return value in wanted if isinstance(wanted, list) else bool(value == wanted)
+
+
+def _has_a_say(plan: Plan, claim: Claim) -> bool:
+    """Whether a run of this plan would be looked at; for the highest, all of its part are."""
+    sides = [claim.of, claim.against] if claim.against else [claim.of]
+    return claim.check == "highest" or any(_fits(plan, wanted) for wanted in sides)

@@ -117,12 +117,15 @@ def load_study(folder: str | Path) -> Studied:
     without = told["without"]
     parts = {name: _load_part(name, part, folder / name, without) for name, part in study.parts.items()}
     ended = {name: [run for run in ran.runs if run.val and run.status != "interrupted"] for name, ran in parts.items()}
+    lacking = {name: _lacking(part, ended[name]) for name, part in study.parts.items()}
     every = [run for ran in parts.values() for run in ran.runs]
     return Studied(
         study=study,
         folder=folder,
         parts=parts,
-        claims=tuple(check(claim, ended.get(claim.part, []), study) for claim in study.claims),
+        claims=tuple(
+            check(claim, ended.get(claim.part, []), study, lacking.get(claim.part, ())) for claim in study.claims
+        ),
         without=without,
         foreseen_s=told["seconds"],
         bill=whole_bill(every) if every else FREE,
@@ -217,6 +220,18 @@ def _runs(part: Part, folder: Path, plans: Sequence[Plan]) -> list[Run]:
         return [run for plan in plans for run in there if run.plan.but(images=plan.images) == plan]
     there = [load_run(folder / plan.name) for plan in plans if (folder / plan.name / "result.json").is_file()]
     return [run for run in there if run.plan in plans]
+
+
+def _lacking(part: Part, ended: Sequence[Run]) -> list[Plan]:
+    """The plans of a part that no run which came to its end was made by; of a search, by their models."""
+    plans = [trial.plan for trial in part.runs()]
+    if part.trials:
+        models = {run.plan.recipe.model for run in ended}
+        return [plan for plan in plans if plan.recipe.model not in models]
+    if part.target:  # the table of targets has another path wherever the folder is moved to
+        return [plan for plan in plans if not any(run.plan.but(images=plan.images) == plan for run in ended)]
+    made = [run.plan for run in ended]
+    return [plan for plan in plans if plan not in made]
 
 
 def _best_trial(folder: Path) -> Run | None:

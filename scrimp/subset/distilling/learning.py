@@ -84,6 +84,8 @@ def learn(
                 pool.load(held["pool"])
 
         def save(*, to_go_on: bool) -> None:
+            if not (images.isfinite().all() and labels.isfinite().all()):
+                raise TrainingError(f"What is learned is no longer numbers at step {step:,} of distilling.")
             look(images.detach())
             if folder:
                 content = {"asked": asked, "step": step, "cost": asdict(earlier + watch.cost)}

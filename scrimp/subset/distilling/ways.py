@@ -39,16 +39,23 @@ class Way:
     steps: int
 
 
+def _send_back(loss: Tensor, *made: Tensor) -> None:
+    """Adds the gradient of the loss to what is learned, and computes none for the weights of the network."""
+    learned = [tensor for tensor in made if tensor.requires_grad]
+    for tensor, gradient in zip(learned, torch.autograd.grad(loss, learned), strict=True):
+        tensor.backward(gradient)  # type: ignore[no-untyped-call]
+
+
 def _match_features(task: Task, _: Pool | None, tiles: Tensor, labels: Tensor, generator: Generator) -> Tensor:
     loss = features_apart(task, tiles, generator, real_per_class=64)
-    loss.backward()  # type: ignore[no-untyped-call]
+    _send_back(loss, tiles)
     return loss.detach()
 
 
 def _match_gradients(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, generator: Generator) -> Tensor:
     assert pool is not None
     loss = gradients_apart(task, tiles, generator, 64, pool.pupils[0].network)
-    loss.backward()  # type: ignore[no-untyped-call]
+    _send_back(loss, tiles)
     teach_classes(pool, task, tiles.detach(), generator)
     return loss.detach()
 
@@ -79,7 +86,7 @@ def _regress(task: Task, pool: Pool | None, tiles: Tensor, labels: Tensor, gener
         return error
 
     loss = error.square().sum(1).mean() / 2 - undecided
-    loss.backward()  # type: ignore[no-untyped-call]
+    _send_back(loss, tiles, labels)
     pool.teach(number, lesson)
     return loss.detach()
 
