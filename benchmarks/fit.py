@@ -38,30 +38,25 @@ from statistics import mean, stdev
 from typing import Any
 
 from record import record
+from time_to_accuracy import DATA, words_of, write_folders
 
 from scrimp.fitting.candidates import FROM_SCRATCH, PHOTO_SIZES, PRETRAINED
 from scrimp.images import Images, find_images
 from scrimp.store import write_whole
 
 Row = dict[str, Any]
-DATA: dict[str, list[str]] = {
-    "cifar10": ["--per-class", "500"],
-    "imagenette-224": [],
-    "stanford-dogs-10": ["--boxes", "voc"],
-}
 SCRATCH = "cifar10"
 TRIAL_EPOCHS = 10
 
 
-def source_of(data: str, folder: str) -> list[str]:
-    """SRC and the options that say which of its images."""
-    return [data if data == SCRATCH else str(Path(folder) / data), *DATA[data], "--data-dir", folder]
+def source_of(data: str, folder: str) -> str:
+    """SRC of the images."""
+    return data if data == SCRATCH else str(Path(folder) / data)
 
 
 def images_of(data: str, folder: str) -> Images:
-    """The images that `source_of` names."""
-    options: Row = {"per_class": 500} if data == SCRATCH else {"boxes": "voc"} if "--boxes" in DATA[data] else {}
-    return find_images(source_of(data, folder)[0], **options, data_dir=folder)
+    """The images that every contender gets."""
+    return find_images(source_of(data, folder), **DATA[data], data_dir=folder)
 
 
 def contenders(data: str) -> list[str]:
@@ -82,7 +77,7 @@ def called(command: list[str]) -> tuple[Row, float]:
 
 def measured(contender: str, data: str, budget_s: int, seed: int, folder: str) -> Row:
     """One process of a contender."""
-    source = source_of(data, folder)
+    source = words_of(source_of(data, folder), DATA[data], folder)
     base = [sys.executable, "-m", "scrimp"]
     with tempfile.TemporaryDirectory() as out:
         place = ["--seed", str(seed), "--out", out, "--json"]
@@ -117,7 +112,6 @@ def shares(found: Row, budget_s: int) -> Row:
 def autogluon(python: str, data: str, budget_s: int, seed: int, folder: str) -> Row:
     """The row of fit_autogluon.py, by another Python, on the same images as folders."""
     import torch
-    from time_to_accuracy import write_folders
 
     weights = Path(torch.hub.get_dir()) / "checkpoints" / "mobilenet_v2-7ebf99e0.pth"
     with tempfile.TemporaryDirectory() as place:

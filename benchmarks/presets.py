@@ -21,7 +21,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from record import record
-from time_to_accuracy import DATA, run_scrimp
+from time_to_accuracy import DATA, run_scrimp, words_of
 
 from scrimp.store import write_whole
 
@@ -33,8 +33,7 @@ def one_run(data: str, preset: str, seed: int, data_dir: str, *, quick: bool) ->
     """A whole process of `scrimp train`."""
     source = data if data == "cifar10" else str(Path(data_dir) / data)
     options = DATA[data] | ({"per_class": 8} if quick else {})
-    given = [source, *(word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value)))]
-    given += ["--data-dir", data_dir, "--model", MODEL, "--seed", str(seed), "--recipe", preset]
+    given = [*words_of(source, options, data_dir), "--model", MODEL, "--seed", str(seed), "--recipe", preset]
     return run_scrimp([*given, "--epochs", "1"] if quick and preset == "thorough" else given, Path())
 
 

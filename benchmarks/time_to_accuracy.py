@@ -243,8 +243,7 @@ def compare(shelf: Shelf, asked: argparse.Namespace, data: str, model: str, seed
         tuned = partial(run_plain, folder, data, model, how, place={})
         plain = shelf.kept(f"{name}-plain{seed}", {"what": "plain", **about}, tuned)
 
-    given = [source, *(word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value)))]
-    given += ["--data-dir", asked.data_dir, "--model", model, "--seed", str(seed), *settings(asked, data)]
+    given = [*words_of(source, options, asked.data_dir), "--model", model, "--seed", str(seed), *settings(asked, data)]
     name += f"-scrimp-{hashlib.sha256(repr(given).encode()).hexdigest()[:6]}"
     target, ours = max(epoch["val_accuracy"] for epoch in plain["epochs"]), list[Row]()
     for epochs in QUICK_EPOCHS if asked.quick else EPOCHS:
@@ -257,6 +256,12 @@ def compare(shelf: Shelf, asked: argparse.Namespace, data: str, model: str, seed
     given += ["--epochs", str(asked.most_epochs), "--set", limit]
     longest = shelf.kept(f"{name}-longest", {"what": "same seconds", **about}, partial(run_scrimp, given))
     return {"what": "comparison", **about, **comparison(plain, ours[-1], longest)}
+
+
+def words_of(source: str, options: Row, data_dir: str) -> list[str]:
+    """Images as the command line names them."""
+    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return [source, *words, "--data-dir", data_dir]
 
 
 def settings(asked: argparse.Namespace, data: str) -> list[str]:

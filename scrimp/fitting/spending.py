@@ -143,7 +143,6 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown:
     _save(trained)
     # Its speed stays as it was: timed again, it might no longer be the one that was chosen by it.
     winner = measure(trained, usd_per_hour=usd_per_hour).model_copy(update={"speed": chosen.best.speed})
-    winner = winner.save(trained.folder)
     why = f"{entrant.name} wins, chosen on val" + ("." if temperature is None else f"; temperature {temperature:.2f}.")
     game.decide(
         "finish", "wins", why, entrant, val=entrant.val, **({"temperature": temperature} if temperature else {})
