@@ -51,6 +51,17 @@ class Cost:
         """The same bill with dollars at an hourly rate, or with unknown dollars when there is no rate."""
         return replace(self, usd=None if usd_per_hour is None else dollars(self.seconds, usd_per_hour))
 
+    @property
+    def sees_machine(self) -> bool:
+        """Whether its energy is that of the whole machine, as most sensors have it, and not of the process alone."""
+        return self.wh_source is not None and ("NVML" in self.wh_source or "TDP" not in self.wh_source)
+
+    def of_share(self, share: float) -> Cost:
+        """The bill of one of those that share a machine: its part (0 to 1) of energy that is the whole machine's."""
+        if self.wh is None or not self.sees_machine or share == 1:
+            return self
+        return replace(self, wh=share * self.wh, wh_source=f"{self.wh_source}, of which {share:.0%}")
+
 
 FREE = Cost(wh=0.0, usd=0.0)
 """The bill of nothing at all: the zero of addition."""
@@ -106,6 +117,7 @@ class CodeCarbonSensor:
 
     def read_wh(self) -> float | None:
         """Watt-hours of processor, memory and GPU since the start."""
+        self._latest.kwh = None  # a flush that fails says nothing, and would leave what was read before
         self._tracker.flush()
         return None if self._latest.kwh is None else self._latest.kwh * 1000.0
 

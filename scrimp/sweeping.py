@@ -18,7 +18,7 @@ from typing import Any
 from scrimp.batches import Files, Luggage, Preparation, Prepared, pack_up, prepare, redivided, unpack
 from scrimp.cluster import Cluster, Place, connected
 from scrimp.cost import Cost, Stopwatch, warm_up_sensor
-from scrimp.errors import ScrimpError, SettingError
+from scrimp.errors import ScrimpError, SettingError, StorageError
 from scrimp.images import Images, ImageSource, find_images
 from scrimp.images.folds import in_fold
 from scrimp.images.kinds import SPLITS
@@ -159,18 +159,30 @@ def ready_for(plan: Plan) -> Prepared:
     return Shelf().ready(plan)
 
 
+_COPY = ".copy"  # marks a `best` that is no link
+
+
 def keep_best(out: str | Path, run: Run) -> Path:
-    """Makes `out/best` lead to the run's folder, and returns it: a link, or a copy where links cannot be made."""
+    """Makes `out/best` lead to the run's folder, and returns it: a link, or a copy where links cannot be made.
+
+    Raises `StorageError` where a folder of another kind is in the way.
+    """
     if run.folder is None:
         raise SettingError("A run that was never saved cannot be kept as the best.")
     best, target = Path(out) / "best", Path(run.folder)
+    if best.resolve() == target.resolve():
+        return best
     if best.is_symlink():
         best.unlink()
-    shutil.rmtree(best, ignore_errors=True)
+    elif (best / _COPY).is_file():
+        shutil.rmtree(best, ignore_errors=True)
+    elif best.exists():
+        raise StorageError(f"'{best}' is in the way of the link to the best run, '{target}': move it elsewhere.")
     try:
         best.symlink_to(os.path.relpath(target, best.parent.resolve()), target_is_directory=True)
     except OSError:
         shutil.copytree(target, best)
+        (best / _COPY).touch()
     return best
 
 
@@ -322,7 +334,8 @@ def _run_on_node(
     ready = unpack(luggage, files) if luggage and files else _shelf_of_node().ready(plan)
     price = None if usd_per_hour is None else usd_per_hour * place.share
     run = measure(train(ready, plan.recipe, out=folder, stop=stop), usd_per_hour=price, test=test)
-    run.model_copy(update={"notes": (*run.notes, place.told)}).save(folder)
+    costs = {stage: cost if stage in run.shared else cost.of_share(place.share) for stage, cost in run.costs.items()}
+    run.model_copy(update={"notes": (*run.notes, place.told), "costs": costs}).save(folder)
 
 
 @cache

@@ -245,7 +245,9 @@ def whole_bill(runs: Sequence[Run]) -> Cost:
     """Every run's own stages, and each shared stage once for the images and size that it served."""
     own = [cost for run in runs for stage, cost in run.costs.items() if stage not in run.shared]
     shared = {
-        (stage, _shared_images(run), run.plan.preparation.image_px if stage == "prepare" else 0): run.costs[stage]
+        (stage, _shared_images(run), run.plan.preparation.model_dump_json() if stage == "prepare" else ""): run.costs[
+            stage
+        ]
         for run in runs
         for stage in run.shared
         if stage in run.costs  # a run that failed early may have none

@@ -104,7 +104,7 @@ def test_a_build_that_breaks_leaves_no_pack(photos, own_cache, monkeypatch):
 
 
 def test_what_a_killed_build_left_is_swept_up(photos, own_cache):
-    dead = own_cache / "packs" / "abc.partial-999999999-abcdef"
+    dead = room.partial_of(own_cache / "packs" / "abc", pid=999999999)
     dead.mkdir(parents=True)
     prepare(find_images(photos), image_px=16)
     assert not dead.exists()

@@ -154,3 +154,24 @@ def test_a_meter_reading_that_cannot_be_is_refused(said, monkeypatch):
     if said != "35W":
         with pytest.raises(SettingError, match="watts of this machine at work"):
             use_watts(float(said))
+
+
+def test_a_sensor_that_fails_on_the_way_says_nothing(monkeypatch):
+    sensor = CodeCarbonSensor()
+    assert sensor.read_wh() is not None
+
+    def fails(*_):
+        raise OSError("the counter is gone")
+
+    monkeypatch.setattr(sensor._tracker, "_do_measurements", fails)
+    with Stopwatch(sensor) as watch:
+        time.sleep(0.06)
+    assert (watch.cost.wh, watch.cost.wh_source) == (None, None)
+
+
+def test_a_share_of_a_machine_is_a_share_of_what_its_sensor_saw():
+    whole = Cost(seconds=9, wh=4.0, wh_source="meter reading: 100 W", usd=1.0).of_share(0.5)
+    assert whole == Cost(seconds=9, wh=2.0, wh_source="meter reading: 100 W, of which 50%", usd=1.0)
+    own = Cost(wh=4.0, wh_source="CodeCarbon (estimate: TDP x load)")
+    assert own.of_share(0.5) == own
+    assert Cost().of_share(0.5) == Cost()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -109,6 +110,40 @@ def test_given_splits_are_kept(words: tuple[str, str, str], tmp_path: Path) -> N
     )
 
 
+def test_training_and_testing_are_splits_too(tmp_path: Path) -> None:
+    images = find_images(
+        touch(tmp_path, *(f"{part}/{name}/1.jpg" for part in ("Training", "Testing") for name in "ab"))
+    )
+    assert (images.classes, sizes_of(images)["test"]) == (("a", "b"), 2)
+
+
+def test_a_link_to_itself_is_left_out(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").symlink_to(photos)
+    root = Path(shutil.copytree(photos, tmp_path / "own"))
+    loop = root / next(iter(COLOURS)) / "self.jpg"
+    loop.symlink_to("self.jpg")
+    images = find_images(root)
+    assert len(images) == 60
+    assert [entry.key for entry in images.left_out] == [f"{loop.parent.name}/self.jpg"]
+
+
+def test_nothing_is_trained_on_that_is_tested_on(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(photos)
+    for test in (photos, tmp_path / "again"):
+        with pytest.raises(ImageError, match=r"18 of 18 images to test on are trained on as well: '.*', "):
+            find_images(photos, test=test)
+    with pytest.raises(ImageError, match="trained on as well"):
+        find_images("digits", test="digits")
+
+
+def test_names_that_are_no_text_can_be_printed_saved_and_read(tmp_path: Path) -> None:
+    touch(tmp_path, *many("caf\udce9", 3), *many("tea", 3))
+    images = find_images(tmp_path)
+    assert images.classes == ("caf\\udce9", "tea")
+    assert "".join(images.keys).encode()
+    assert all(Path(item).is_file() for item in images.items if isinstance(item, str))
+
+
 def test_train_and_val_alone_report_on_val(tmp_path: Path) -> None:
     touch(tmp_path, *many("train/a", 20), *many("train/b", 20), *many("val/a", 4), *many("val/b", 4))
     images = find_images(tmp_path)
@@ -143,7 +178,7 @@ def test_names_of_every_kind(tmp_path: Path) -> None:
     for name in names:
         touch(tmp_path, *[f"{name}/{index}{name[:60]}.jpg" for index in range(4)])
     images = find_images(tmp_path)
-    assert images.classes == tuple(sorted(names))
+    assert images.classes == (*sorted(names[:3]), r"\udcff\udcfe")
     assert len(images.fingerprint) == 64
     assert all(Path(str(item)).exists() for item in images.items)
 
@@ -434,6 +469,8 @@ def test_missing_files_and_repetitions_are_left_out(tmp_path: Path) -> None:
         ("path,label\nm/1.jpg,cat\n./m/1.jpg,dog\n", "Lines 2 and 3 .*two labels, 'cat' and 'dog'"),
         ("path,label,split\nm/1.jpg,cat,train\nm/1.jpg,cat,test\n", "two splits, 'train' and 'test'"),
         ("path,label\nq/1.jpg,cat\nq/2.jpg,dog\n", "None of the 2 files .*exists; the first would be"),
+        ("path,label\nm/1.jpg,Smith, Ann\nm/2.jpg,Smith, Bob\n", "Line 2 of .*has 3 cells and its header 2: put"),
+        ('path,label\nm/1.jpg,"cat\nm/2.jpg,dog\n', "Line 3 of .*is not CSV: unexpected end of data"),
         ("path,label\n", "lists no images"),
         ("", "no column 'path': line 1 has nothing"),
         ("path,label\nm/1.jpg,cat\nm/2.jpg,cat\n", "holds one class, 'cat'"),

@@ -711,6 +711,15 @@ def test_a_class_of_which_nothing_can_be_read_is_told(tmp_path: Path) -> None:
     assert found.baseline is not None
 
 
+def test_a_class_that_is_only_tested_on_is_told(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "test/a", "test/b", "test/c"):
+        for index in range(4):
+            save(photo(100 * len(place) + index, (40, 40)), tmp_path / place / f"{index}.png")
+    found = inspect_images(find_images(tmp_path))
+    [lost] = [finding for finding in found.findings if finding.kind == "lost classes"]
+    assert lost.text == "There is no training image of 'c' that can be read."
+
+
 @pytest.mark.parametrize(
     "pixels",
     [

@@ -30,7 +30,7 @@ from scrimp.batches.reading import Stored, crop_of
 from scrimp.batches.shaping import middle_square, whole
 from scrimp.cli import app
 from scrimp.errors import ImageError, MissingExtra, SettingError, StorageError
-from scrimp.images import find_images
+from scrimp.images import ImageSource, find_images
 from scrimp.images.fast import NUMBERS, crop_into, random_box
 from scrimp.images.packed import INDEX, open_pack
 
@@ -404,7 +404,7 @@ def test_a_killed_build_is_gone_on_with(mixed, tmp_path, monkeypatch):
 
 
 def test_a_build_of_other_images_is_not_gone_on_with(mixed, tmp_path):
-    left = tmp_path / "out.partial-999999999-abcdef"
+    left = packing.partial_of(tmp_path / "out", pid=999999999)
     left.mkdir()
     (left / "job").write_text("something else")
     (left / "index.bin").write_bytes(b"\1" * INDEX.itemsize)
@@ -536,7 +536,7 @@ def test_a_format_once_begun_is_kept_to(mixed, tmp_path, monkeypatch):
     """What a killed build has written takes disk, which must not make the next one choose otherwise."""
     images = find_images(mixed)
     out = tmp_path / "out[1]"
-    left = tmp_path / "out[1].partial-999999999-abcdef"
+    left = packing.partial_of(out, pid=999999999)
     left.mkdir()
     (left / "job").write_text(Packing(format="raw", px=16, keep="whole").name(images))
     for name in ("index.bin", "images.u8", "told.jsonl"):
@@ -556,3 +556,94 @@ def test_folders_that_differ_in_their_pixels_alone_have_packs_of_their_own(tmp_p
     red, blue = (prepare(find_images(tmp_path / name), image_px=16) for name in ("red", "blue"))
     assert red.pixels[0, 0, 0].tolist() == [255, 0, 0]
     assert blue.pixels[0, 0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_pack_keeps_the_splits_that_it_was_made_with(tmp_path):
+    for n in range(20):  # two a class: one to train on, one for val, none for test
+        path = tmp_path / "set" / f"class{n // 2}" / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (n, n, n)).save(path)
+    images = find_images(tmp_path / "set")
+    write_pack(images, tmp_path / "pack", image_px=8)
+    assert find_images(tmp_path / "pack").splits.tolist() == images.splits.tolist()
+    assert "test" not in images.splits
+
+
+def test_boxes_of_one_image_stay_together_in_the_folds_of_a_pack(tmp_path):
+    lines = ["path,label,x0,y0,x1,y1"]
+    for n in range(40):
+        Image.new("RGB", (20, 20), (n, 5 * n, 255 - n)).save(tmp_path / f"{n}.png")
+        lines += [f"{n}.png,{'ab'[n % 2]},{x},0,{x + 9},9" for x in (0, 10)]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    write_pack(find_images(tmp_path / "boxes.csv", box_pick="each"), tmp_path / "pack", image_px=8)
+    for source in (ImageSource(source=str(tmp_path / "pack"), folds=5),):
+        images = find_images(source)
+        splits = {}
+        for key, split in zip(images.keys, images.splits.tolist(), strict=True):
+            splits.setdefault(key.rpartition("#")[0], set()).add(split)
+        assert len(splits) == 40
+        assert all(len(where) == 1 for where in splits.values())
+
+
+def test_a_connection_that_breaks_loses_nothing_that_was_packed(mixed, tmp_path, monkeypatch):
+    images, packing_ = find_images(mixed), Packing(format="raw", px=16, keep="whole")
+    real, decoded = packing._pack_one, []
+
+    def breaks(images, row, *rest):
+        decoded.append(row)
+        if row == 15:
+            time.sleep(0.2)  # until what came before it has been made to last
+            raise StorageError("the connection is gone")
+        return real(images, row, *rest)
+
+    monkeypatch.setattr(packing, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(packing, "_pack_one", breaks)
+    with pytest.raises(StorageError, match="the connection is gone"):
+        build(images, packing_, tmp_path / "out", threads=1)
+    decoded.clear()
+    monkeypatch.setattr(packing, "_pack_one", lambda *it: (decoded.append(it[1]), real(*it))[1])
+    build(images, packing_, tmp_path / "out", threads=1)
+    assert 0 < len(decoded) < len(images)
+    open_pack(tmp_path / "out").verify()
+
+
+def test_an_image_that_goes_while_it_is_packed_is_not_taken_for_damaged(mixed, tmp_path):
+    images = find_images(mixed)
+    (mixed / "cat" / "01.jpg").unlink()
+    with pytest.raises(StorageError, match=r"gone since it was listed: .*cat.01\.jpg"):
+        write_pack(images, tmp_path / "out", image_px=16)
+
+
+def test_a_file_that_may_not_be_read_is_left_out(mixed, tmp_path, monkeypatch):
+    images, secret = find_images(mixed), str(mixed / "cat" / "01.jpg")
+    real = os.access
+
+    def no_entry(images, row, *rest):
+        if images.items[row] == secret:
+            raise StorageError(f"'{secret}' cannot be read: permission denied.")
+        return real_open(images, row, *rest)
+
+    real_open = packing.open_exactly
+    monkeypatch.setattr(packing, "open_exactly", no_entry)
+    monkeypatch.setattr(packing.os, "access", lambda path, mode: path != secret and real(path, mode))
+    pack = write_pack(images, tmp_path / "out", image_px=16)
+    assert ["cat/01.jpg", f"'{secret}' cannot be read: permission denied."] in pack.facts["left_out"]
+
+
+def test_what_another_machine_is_building_is_let_alone(mixed, tmp_path, monkeypatch):
+    """Two may share a cache, and neither sees the other's processes."""
+    images, wanted = find_images(mixed), Packing(format="raw", px=16, keep="whole")
+    with monkeypatch.context() as there:
+        there.setattr(packing.platform, "node", lambda: "the other one")
+        theirs = packing.partial_of(tmp_path / "out", pid=999999999)
+    theirs.mkdir()
+    (theirs / "job").write_text(wanted.name(images))
+    for name in ("index.bin", "images.u8", "told.jsonl"):
+        (theirs / name).touch()
+    build(images, wanted, tmp_path / "out")
+    packing.sweep_up(tmp_path)
+    assert theirs.exists()
+    for path in (*theirs.iterdir(), theirs):
+        os.utime(path, (1e9, 1e9))
+    packing.sweep_up(tmp_path)
+    assert not theirs.exists(), "nothing was written there for years"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -506,3 +507,11 @@ def test_the_notebooks_run_on_made_up_results(tmp_path: Path, monkeypatch: pytes
     shown = [output for cell in whole.cells for output in cell.outputs]
     assert sum("text/html" in output.get("data", {}) for output in shown) >= 2 * len(NAMES)
     assert not [output for output in shown if output.output_type == "error"]
+
+
+def test_a_part_that_cannot_tell_its_images_is_not_reused_for_others(file: Path, tmp_path: Path, photos: Path) -> None:
+    out = tmp_path / "out"
+    called(str(file), "--yes", "--part", "codes", "--out", str(out))
+    others = shutil.copytree(photos, tmp_path / "others")
+    with pytest.raises(SettingError, match="was made from other images: name another folder"):
+        called(str(file), "--yes", "--part", "codes", "--data", str(others), "--out", str(out))

@@ -1,9 +1,11 @@
 import csv
+import shutil
+from pathlib import Path
 
 import pytest
 
 from scrimp import sweeping as room
-from scrimp.errors import ImageError, SettingError, UnknownName
+from scrimp.errors import ImageError, SettingError, StorageError, UnknownName
 from scrimp.meter import load_run, load_runs
 from scrimp.sweeping import keep_best, sweep, vary
 
@@ -108,3 +110,23 @@ def test_images_are_found_and_packed_once_per_size(base, tmp_path, monkeypatch):
     monkeypatch.setattr(room, "prepare", lambda images, **k: prepared.append(k["image_px"]) or real(images, **k))
     sweep(vary(base, AXES | {"preparation.image_px": [16, 24]}), tmp_path)
     assert sorted(prepared) == [16, 24]
+
+
+def test_best_takes_nobodys_place(base, tmp_path):
+    [run, *_] = sweep(vary(base, AXES), tmp_path / "out")
+    (tmp_path / "out" / "best").mkdir()
+    (tmp_path / "out" / "best" / "precious.txt").touch()
+    with pytest.raises(StorageError, match="is in the way"):
+        keep_best(tmp_path / "out", run)
+    assert (tmp_path / "out" / "best" / "precious.txt").exists()
+    shutil.rmtree(tmp_path / "out" / "best")
+    moved = shutil.move(run.folder, tmp_path / "out" / "best")
+    assert keep_best(tmp_path / "out", load_run(moved)) == tmp_path / "out" / "best"
+    assert (tmp_path / "out" / "best" / "result.json").is_file(), "it is the best run itself"
+
+
+def test_a_best_that_is_a_copy_is_taken_by_the_next(base, tmp_path, monkeypatch):
+    runs = sweep(vary(base, AXES), tmp_path / "out")
+    monkeypatch.setattr(Path, "symlink_to", lambda *a, **k: (_ for _ in ()).throw(OSError("no links here")))
+    for run in runs[:2]:
+        assert load_run(keep_best(tmp_path / "out", run)).plan == run.plan

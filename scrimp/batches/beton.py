@@ -6,13 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scrimp.batches.packing import Packing, build
+from scrimp.batches.packing import Packing, build, partial_of
 from scrimp.errors import MissingExtra, StorageError
 from scrimp.images import Images
 from scrimp.images.packed import BETON, INDEX, Pack, crc_of, open_pack
@@ -28,7 +27,7 @@ def write_beton(images: Images, packing: Packing, out: Path, *, threads: int | N
     """
     _need_ffcv()
     pixels = out.with_name(f"{out.name}.pixels")
-    partial = out.with_name(f"{out.name}.partial-{os.getpid()}-{uuid.uuid4().hex[:6]}")
+    partial = partial_of(out)
     build(images, Packing(format="raw", px=packing.px, keep=packing.keep), pixels, threads=threads, advice=advice)
     pack = open_pack(pixels)
     try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
+import shutil
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from scrimp.batches.packing import partial_of
 from scrimp.batches.preparing import Preparation, Prepared, from_pack
 from scrimp.errors import SettingError, StorageError
 from scrimp.images import Images
@@ -49,7 +49,7 @@ def unpack(luggage: Luggage, files: Files) -> Prepared:
     packs = cache_folder() / "packs"
     folder = packs / luggage.pack
     if not is_pack(folder):
-        partial = packs / f"{luggage.pack}.partial-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        partial = partial_of(folder)
         try:
             partial.mkdir(parents=True)
             for name, content in files.items():
@@ -58,4 +58,6 @@ def unpack(luggage: Luggage, files: Files) -> Prepared:
         except OSError as error:
             if not is_pack(folder):  # else another process was first, with the same pack
                 raise StorageError(f"Cannot write the pack '{folder}': {error.strerror}.") from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return from_pack(open_pack(folder), luggage.images, luggage.preparation, from_cache=True)

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 import uuid
@@ -34,6 +35,7 @@ from scrimp.images import Images
 from scrimp.images.decode import reader_of, threads_to_read
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.packed import INDEX, VERSION, Format, is_pack, texts_of
+from scrimp.images.printable import printable
 from scrimp.progress import bar
 from scrimp.store import Reader, in_order, is_uri
 
@@ -48,17 +50,19 @@ _AHEAD_BYTES = 64_000_000  # of images in flight: bounds memory, keeps all threa
 _COMMIT_S = 10.0  # seconds of work that a killed build may lose
 _SAMPLE = 24  # images that are packed to see what all will take
 _SMALL_BYTES = 500_000_000  # sets below are packed without asking how large they will be
+_STILL_S = 900.0  # without a byte: a build that another machine began is dead
 _LEFT_FOR_DAYS = 7  # how long what a killed build recorded waits to be gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """What a pack will be. told: why, and how large, where that had to be decided; else empty."""
+    """What a pack will be. told: why, and how large, where that had to be decided, at what cost; else empty."""
 
     format: Format
     px: int
     keep: Keep
     told: str = ""
+    cost: Cost = FREE
 
     def name(self, images: Images) -> str:
         """Differs where the images or the settings do, so that no pack of that name is ever out of date."""
@@ -93,7 +97,7 @@ def plan_pack(
     rows = np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64)).tolist()
     sizes: dict[Format, float] = {}
     seconds: dict[Format, float] = {}
-    with reader_of(images) as reader:
+    with Stopwatch(shared_sensor()) as watch, reader_of(images) as reader:
         kinds: tuple[Format, ...] = ("raw", "jpeg")
         for kind in kinds:
             start = time.perf_counter()
@@ -109,7 +113,7 @@ def plan_pack(
     _has_room(images, packing, sizes[chosen], free, near, advice)
     told = f"{n:,} images: {_gb(sizes['raw'])} raw or {_gb(sizes['jpeg'])} jpeg; free: {_gb(free)} of disk, "
     told += f"{_gb(memory)} of memory in all; using {chosen}, about {_duration(seconds[chosen])}."
-    return Packing(format=chosen, px=packing.px, keep=packing.keep, told=told)
+    return Packing(format=chosen, px=packing.px, keep=packing.keep, told=told, cost=watch.cost)
 
 
 def build(images: Images, packing: Packing, folder: Path, *, threads: int | None = None, advice: str = "") -> None:
@@ -119,21 +123,23 @@ def build(images: Images, packing: Packing, folder: Path, *, threads: int | None
     Raises `StorageError` where it cannot be written. Images that cannot be decoded are recorded as left out.
     Cost: a decode per image; memory for some images at a time, 24 bytes for each image, and their names.
     """
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}-{uuid.uuid4().hex[:6]}")
-    written: _Written | None = None
+    partial = partial_of(folder)
+    cut_off = False
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         written = _take_up(folder, partial, packing.name(images))
         with Stopwatch(shared_sensor()) as watch:
             _write_images(images, packing, partial, written, watch, threads or threads_to_read(images))
+        _is_whole(partial, written)
         _write_table(images, partial / "images.json")
-        facts = _facts(images, packing, written, written.cost + watch.cost)
+        facts = _facts(images, packing, written, packing.cost + written.cost + watch.cost)
         _write_synced(partial / "pack.json", json.dumps(facts))
         (partial / "job").unlink()
         (partial / "told.jsonl").unlink()
         partial.rename(folder)
     except OSError as error:
         if isinstance(error, (ImageError, NotFound, StorageError)):
+            cut_off = True
             raise
         if is_pack(folder):
             return  # another process was first, with the same pack
@@ -141,11 +147,13 @@ def build(images: Images, packing: Packing, folder: Path, *, threads: int | None
             f"Cannot write the pack of {len(images):,} images at {packing.px} px to '{folder}': "
             f"{error.strerror}. {advice or ELSEWHERE}"
         ) from None
-    except KeyboardInterrupt:
-        if written and written.committed:  # by nobody's process, so that the next build takes it up
-            partial.rename(folder.with_name(f"{folder.name}.partial-0-{uuid.uuid4().hex[:6]}"))
+    except BaseException:
+        cut_off = True
         raise
     finally:
+        if cut_off and _has_records(partial):  # by nobody's process, so that the next build takes it up
+            with suppress(OSError):
+                partial.rename(partial_of(folder, pid=0))
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -165,8 +173,14 @@ class _Packed(NamedTuple):
 def _pack_one(images: Images, row: int, packing: Packing, reader: Reader) -> _Packed:
     try:
         opened = open_exactly(images, row, packing.px, reader)
-    except (ImageError, NotFound) as error:
-        return _Packed(b"", 0, 0, 0, str(error), [], True)
+    except ImageError as error:
+        return _Packed(b"", 0, 0, 0, printable(str(error)), [], True)
+    except StorageError as error:
+        if not _is_forbidden(images.items[row]):
+            raise
+        return _Packed(b"", 0, 0, 0, printable(str(error)), [], True)
+    except NotFound as error:  # a folder that is not mounted for a moment must not count as damaged images for good
+        raise StorageError(f"An image has gone since it was listed: {error} Start again.") from None
     cut = False
     if packing.keep == "square":
         pixels = square(opened.image, packing.px)
@@ -176,6 +190,11 @@ def _pack_one(images: Images, row: int, packing: Packing, reader: Reader) -> _Pa
     oddities = opened.oddities + ([f"cut to {WIDEST}:1"] if cut else [])
     height, width = pixels.shape[:2]
     return _Packed(content, height, width, zlib.crc32(content), "", oddities, opened.by_pillow)
+
+
+def _is_forbidden(item: Any) -> bool:
+    """Whether this one file may not be read, unlike a disk or a connection that fails for all."""
+    return isinstance(item, str) and not is_uri(item) and os.path.isfile(item) and not os.access(item, os.R_OK)  # noqa: PTH113
 
 
 def _jpeg(pixels: Pixels) -> bytes:
@@ -194,7 +213,6 @@ class _Written:
 
     rows: int = 0
     bytes: int = 0
-    committed: bool = False
     left_out: list[tuple[int, str]] = field(default_factory=list)
     oddities: Counter[str] = field(default_factory=Counter)
     by_pillow: int = 0
@@ -241,7 +259,6 @@ def _write_images(
             if time.monotonic() - at > _COMMIT_S and (commit is None or commit.done()):
                 if commit:
                     commit.result()
-                    written.committed = True
                 data.flush()
                 lines.append({"cost": asdict(earlier + watch.cost)})
                 commit = syncing.submit(_commit, data, told, index, lines, _packed_records(records, written))
@@ -253,6 +270,12 @@ def _write_images(
         _commit(data, told, index, lines, _packed_records(records, written))
         written.cost = earlier
         written.notes += reader.told()
+
+
+def _is_whole(partial: Path, written: _Written) -> None:
+    found = (partial / "images.u8").stat().st_size
+    if found != written.bytes:
+        raise StorageError(f"'{partial}' holds {found:,} bytes where {written.bytes:,} were written: start again.")
 
 
 def _packed_records(records: Sequence[tuple[int, ...]], written: _Written) -> bytes:
@@ -311,6 +334,11 @@ def _write_synced(path: Path, text: str) -> None:
 # ---------------------------------------------------------------- what killed builds left
 
 
+def partial_of(folder: Path, *, pid: int | None = None) -> Path:
+    """Where a process of this machine builds what is to be `folder`; with pid 0 whoever comes first may go on."""
+    return folder.with_name(f"{folder.name}.partial-{_here()}-{os.getpid() if pid is None else pid}-{_random()}")
+
+
 def was_begun(folder: Path, job: str) -> bool:
     """Whether a killed build of this pack has left something to go on with."""
     return any((left / "index.bin").is_file() and _job_of(left) == job for left in _left_of(folder))
@@ -333,7 +361,7 @@ def _read_written(partial: Path) -> _Written:
     records = (partial / "index.bin").read_bytes()
     records = records[: len(records) // INDEX.itemsize * INDEX.itemsize]
     index = np.frombuffer(records, dtype=INDEX)
-    written = _Written(rows=len(index), committed=bool(len(index)))
+    written = _Written(rows=len(index))
     written.bytes = int(index["offset"][-1] + index["size"][-1]) if len(index) else 0
     if (partial / "images.u8").stat().st_size < written.bytes:
         raise ValueError("it lost bytes that it had recorded")
@@ -351,14 +379,18 @@ def _read_written(partial: Path) -> _Written:
 def sweep_up(packs: Path) -> None:
     """Removes what killed builds left, unless it can be gone on with and is not old."""
     for left in _left_behind(packs, "*.partial-*"):
-        index = left / "index.bin"
         with suppress(OSError):
-            if not index.is_file() or not index.stat().st_size or _days_old(index) > _LEFT_FOR_DAYS:
+            if not _has_records(left) or _days_old(left / "index.bin") > _LEFT_FOR_DAYS:
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def _left_of(folder: Path) -> Iterable[Path]:
     return _left_behind(folder.parent, f"{glob.escape(folder.name)}.partial-*")
+
+
+def _has_records(left: Path) -> bool:
+    index = left / "index.bin"
+    return index.is_file() and index.stat().st_size > 0
 
 
 def _job_of(left: Path) -> str:
@@ -371,9 +403,25 @@ def _left_behind(parent: Path, pattern: str) -> Iterable[Path]:
     import psutil
 
     for partial in parent.glob(pattern):
-        pid = partial.name.split("-")[-2]
-        if pid == "0" or (pid.isdigit() and not psutil.pid_exists(int(pid))):
+        *here, pid, _ = partial.name.rpartition(".partial-")[2].split("-")
+        if pid == "0" or (here == [_here()] and not psutil.pid_exists(int(pid))) or _is_still(partial):
             yield partial
+
+
+def _here() -> str:
+    """This machine or container: of another one, which may share the cache, the processes cannot be seen."""
+    return fingerprint(platform.node())[:6]
+
+
+def _random() -> str:
+    return uuid.uuid4().hex[:6]
+
+
+def _is_still(partial: Path) -> bool:
+    """Whether nothing has been written there for so long that whoever began it must be dead."""
+    with suppress(OSError):
+        return all(_days_old(path) * 86400 > _STILL_S for path in [partial, *partial.iterdir()])
+    return False
 
 
 def _days_old(path: Path) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scrimp.batches import Prepared, batches, square
+from scrimp.batches import Prepared, batches
+from scrimp.batches.reading import square_of_file
 from scrimp.cost import Stopwatch, shared_sensor
 from scrimp.errors import ImageError, NotFound, StorageError
 from scrimp.explaining.calibration import calibrate
@@ -20,12 +21,12 @@ from scrimp.explaining.kinds import Corrupted, Explanation, Looked, Robustness
 from scrimp.explaining.looking import Pick, jpeg_uri, least_sure, look_closely, most_wrong
 from scrimp.heat_maps import Pixels, find_layer
 from scrimp.images import LeftOut
-from scrimp.images.decode import open_rgb
 from scrimp.images.kinds import Split, Task
 from scrimp.meter import Run, load_run
 from scrimp.models.saved import Loaded, load_model
 from scrimp.progress import bar
 from scrimp.scores import Scores, merit, score, unscorable
+from scrimp.store import read_bytes
 from scrimp.sweeping import ready_for
 from scrimp.training.evaluate import predict
 from scrimp.training.hardware import best_device
@@ -97,8 +98,8 @@ def _look_at_files(loaded: Loaded, files: Sequence[str]) -> tuple[tuple[Looked, 
     with bar("looking at images", len(files)) as advance:
         for file in files:
             try:
-                pixels = square(open_rgb(file)[0], loaded.image_px)
-            except (ImageError, NotFound) as error:
+                pixels = square_of_file(file, read_bytes(file), loaded.image_px)
+            except (ImageError, NotFound, StorageError) as error:
                 unreadable.append(LeftOut(file, str(error)))
             else:
                 [outputs] = _outputs(loaded, pixels[None])

@@ -153,7 +153,8 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown:
 
 def _save(trained: Trained) -> None:
     images, px = trained.ready.images, trained.ready.image_px
-    save_model(trained.model, trained.folder, classes=images.classes, image_px=px, task=images.task)
+    boxed = images.boxes is not None
+    save_model(trained.model, trained.folder, classes=images.classes, image_px=px, task=images.task, boxed=boxed)
 
 
 def _breaks_a_ceiling(game: Game, entrant: Entrant, run: Run) -> bool:

@@ -21,6 +21,7 @@ from scrimp.images.boxes import Box, part_of_image
 from scrimp.images.kinds import Images
 
 _ORIENTATION = 0x0112
+_TILE = (0x0142, 0x0143)  # width and height of a TIFF's tiles
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -128,11 +129,18 @@ def claimed_size(content: bytes, formats: tuple[str, ...]) -> tuple[int, int]:
     _hush_pillow()
     try:
         with Image.open(io.BytesIO(content), formats=formats) as opened:
-            return opened.size
+            return _claimed(opened)
     except Image.DecompressionBombError as error:
         raise ImageError(f"refused: {_lowered(error)}.") from None
     except Exception:  # what a damaged head makes of a reader has no bounds
         raise ImageError(f"not an image of a kind that is read here: {', '.join(formats)}.") from None
+
+
+def _claimed(opened: Image.Image) -> tuple[int, int]:
+    """The size of the image, or of one of a TIFF's tiles, which may be larger and is decoded whole."""
+    tags: Any = getattr(opened, "tag_v2", {})
+    tile = [side if isinstance(side := tags.get(tag), int) else 0 for tag in _TILE]
+    return max(opened.width, tile[0]), max(opened.height, tile[1])
 
 
 def full_size(image: Image.Image) -> tuple[int, int]:
@@ -144,7 +152,7 @@ def full_size(image: Image.Image) -> tuple[int, int]:
 def _decode(
     opened: Image.Image, item: str, draft_px: int | None, box: Box | None, margin: float
 ) -> tuple[Image.Image, list[str]]:
-    limit, (width, height) = Image.MAX_IMAGE_PIXELS, opened.size
+    limit, (width, height) = Image.MAX_IMAGE_PIXELS, _claimed(opened)
     if limit is not None and width * height > limit:
         raise ImageError(
             f"'{item}' is refused: it claims {width:,} x {height:,} pixels, more than the limit of {limit:,}."
@@ -216,13 +224,19 @@ def _on_white(image: Image.Image, oddities: list[str]) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Greys of 16 bits, or floats, as 8 bits; floats run to 1, 255 or 65,535, whichever holds them all."""
-    floats = image.mode == "F"
-    values = np.asarray(image if floats else image.convert("I"), dtype=np.float64)
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    values: npt.NDArray[Any] = np.array(image if image.mode == "F" else image.convert("I"))
+    if image.mode != "F" and values.max(initial=0) <= 65535:  # in place: such files may be as large as is let in
+        np.clip(values, 0, None, out=values)
+        values += 128
+        values //= 257
+        return Image.fromarray(values.astype(np.uint8))
+    values = np.nan_to_num(values.astype(np.float32), copy=False, posinf=0.0, neginf=0.0)
     top = float(values.max(initial=0.0))
-    scales = (1.0, 255.0, 65535.0) if floats else (65535.0,)
-    full = next((scale for scale in scales if top <= scale), top)
-    return Image.fromarray(np.rint(np.clip(values / full, 0, 1) * 255).astype(np.uint8))
+    scales = (1.0, 255.0, 65535.0) if image.mode == "F" else ()
+    values /= next((scale for scale in scales if top <= scale), top)
+    np.clip(values, 0, 1, out=values)
+    values *= 255
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def orientation_of(image: Image.Image) -> int:

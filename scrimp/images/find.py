@@ -27,6 +27,7 @@ from scrimp.images.manifest import is_manifest_name, read_manifest
 from scrimp.images.named import NAMED, read_named
 from scrimp.images.overlap import overlap_with_imagenet
 from scrimp.images.packed import is_pack, read_pack
+from scrimp.images.printable import with_printable_names
 from scrimp.images.split import divide, keep_per_class, promote_val
 from scrimp.images.tested import tested_on
 
@@ -94,7 +95,7 @@ def find_images(
             images = tested_on(images, find_images(others))
         if wanted.folds is not None:
             images = in_fold(images, wanted.folds, wanted.fold)
-    images = replace(images, cost=watch.cost)
+    images = replace(with_printable_names(images), cost=watch.cost)
     return images if wanted.subset is None else only_kept(images, wanted.subset)
 
 
@@ -210,7 +211,9 @@ def _tabulate(found: Found, wanted: ImageSource) -> _Table:
     labels, classes = encode(found.labels, wanted.task)
     _can_be_told_apart(found, labels, classes, wanted)
     rows = np.array(sorted(range(len(found.keys)), key=found.keys.__getitem__), dtype=np.int64)
-    given, note = promote_val(np.array(found.given, dtype="<U5"))
+    given, note = np.array(found.given, dtype="<U5"), None
+    if not found.divided:
+        given, note = promote_val(given)
     if "train" not in given and "" not in given:
         have = " and ".join(sorted(set(found.given)))
         raise ImageError(f"'{wanted.source}' has no images to train on: all {len(rows):,} are in {have}.")
@@ -302,7 +305,7 @@ def _divided(table: _Table, wanted: ImageSource) -> Images:
     keys = table.keys
     splits = (
         np.where(table.given == "", "train", table.given)
-        if wanted.test is not None
+        if wanted.test is not None or table.found.divided
         else divide(
             table.files,
             strata(table.labels, wanted.task),

@@ -8,6 +8,7 @@ import numpy as np
 
 from scrimp.errors import ImageError
 from scrimp.images.fingerprint import fingerprint
+from scrimp.images.folder import is_image_name
 from scrimp.images.kinds import Images
 from scrimp.images.labels import strata
 from scrimp.images.split import deal_folds
@@ -19,7 +20,7 @@ def in_fold(images: Images, folds: int, fold: int) -> Images:
     Each class is spread evenly over the parts, the same on every machine; test is left as it is. Raises `ImageError`
     where there are fewer images than folds. Cost: a hash of each name.
     """
-    files = [key.rpartition("#")[0] or key for key in images.keys] if images.source.box_pick == "each" else images.keys
+    files = [_file(key) for key in images.keys]
     parts = deal_folds(files, strata(images.labels, images.task), images.splits, folds)
     if parts.max(initial=-1) + 1 < folds:
         raise ImageError(
@@ -33,3 +34,9 @@ def in_fold(images: Images, folds: int, fold: int) -> Images:
         splits=splits,
         fingerprint=fingerprint(images.fingerprint, "fold", folds, fold),
     )
+
+
+def _file(key: str) -> str:
+    """The key of the file that an image, or one of the boxes in it, was cut from."""
+    file, _, number = key.rpartition("#")
+    return file if number.isdigit() and is_image_name(file) else key

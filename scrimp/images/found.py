@@ -15,10 +15,12 @@ IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "pp
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
+    "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "test": "test",
+    "testing": "test",
 }
 """What folders and manifests call the splits, in any case."""
 
@@ -30,6 +32,7 @@ class Found:
     An image with several boxes is several entries with the same key, in the order of its boxes.
     stamps: size and modification time of files, which stand for their content; empty for arrays.
     given: the split that came with the data, or "" where none did. boxes: None for a whole image.
+    divided: the given splits are final, as Scrimp cut them before: no more are cut off.
     """
 
     items: list[str | npt.NDArray[np.uint8]] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Found:
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     mirror_ok: bool = True
+    divided: bool = False
 
     def add(
         self,

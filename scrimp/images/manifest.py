@@ -88,7 +88,7 @@ def read_manifest(path: str, task: Task = "classify", *, several_labels: bool = 
 def _listed(rows: list[Row], folder: str) -> dict[str, store.File | None]:
     """What lies at the URIs that a manifest names: by one listing of its folder, and many questions at once."""
     listed: dict[str, store.File | None] = {}
-    if store.is_uri(folder):
+    if store.is_uri(folder) and not folder.lower().startswith(("http://", "https://")):  # few of these list
         listed |= {file.path: file for file in store.list_files(folder)}
     elsewhere = {full for row in rows if store.is_uri(full := _locate(row.path, folder)[1])} - listed.keys()
     if elsewhere:
@@ -108,10 +108,16 @@ def _read_csv(path: str, task: Task) -> Iterator[Row]:
         text = store.read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ImageError(f"'{path}' is not UTF-8 (byte {error.start:,}): save it as CSV UTF-8.") from None
-    lines = csv.reader(io.StringIO(text, newline=""))
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        columns = _columns(path, next(lines, []), task)
+        header = next(lines, [])
+        columns = _columns(path, header, task)
         for cells in lines:
+            if any(cell.strip() for cell in cells[len(header) :]):
+                raise ImageError(
+                    f"Line {lines.line_num} of '{path}' has {len(cells)} cells and its header {len(header)}: put a "
+                    'cell that holds a comma in quotes, "like, this".'
+                )
             if any(cell.strip() for cell in cells):
                 yield _row(path, lines.line_num, {n: cells[i] for n, i in columns.items() if i < len(cells)}, task)
     except csv.Error as error:

@@ -177,7 +177,7 @@ def read_pack(folder: str | Path, task: Task) -> Found:
     if pack.facts["task"] != task:
         raise SettingError(f"'{folder}' was packed with task='{pack.facts['task']}', not '{task}'.")
     table = read_table(pack.folder)
-    found = Found(mirror_ok=pack.facts["mirror_ok"])
+    found = Found(mirror_ok=pack.facts["mirror_ok"], divided=True)
     for n, row in enumerate(pack.rows.tolist()):
         split = cast("Any", table["splits"][row])
         stamp = f"{pack.facts['format']} {pack.index['crc'][n]}"

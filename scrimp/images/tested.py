@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy.typing as npt
 from scrimp.errors import ImageError
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.kinds import Images
+from scrimp.store import is_uri
 
 
 def tested_on(images: Images, others: Images) -> Images:
     """The training images of one set with the val and test images of another.
 
-    Raises `ImageError` where their classes do not have the same names.
+    Raises `ImageError` where their classes do not have the same names, or where an image would be in both.
     """
     here, there = images.source.source, others.source.source
     if images.classes != others.classes:
@@ -29,6 +31,13 @@ def tested_on(images: Images, others: Images) -> Images:
         )
     train = images.only(images.rows("train"))
     held = others.only(np.sort(np.concatenate([others.rows("val"), others.rows("test")])))
+    both = _places(train).keys() & _places(held).keys()
+    if both:
+        names = sorted(_places(held)[place] for place in both)
+        raise ImageError(
+            f"'{here}' cannot be tested on '{there}': {len(both):,} of {len(held):,} images to test on are trained on "
+            f"as well: {_some(names)}. Give images that the first does not hold, or leave 'test' out."
+        )
     sets = (train, held)
     stamped = any(one.stamps for one in sets)
     return replace(
@@ -45,6 +54,17 @@ def tested_on(images: Images, others: Images) -> Images:
         mirror_ok=train.mirror_ok and held.mirror_ok,
         fingerprint=fingerprint(train.fingerprint, held.fingerprint),
     )
+
+
+def _places(images: Images) -> dict[str, str]:
+    """The key of each image by where it lies, links followed."""
+    pairs = zip(images.items, images.keys, strict=True)
+    source = images.source.source
+    return {(f"{source}/{key}" if not isinstance(item, str) else _real(item)): key for item, key in pairs}
+
+
+def _real(item: str) -> str:
+    return item if is_uri(item) else os.path.realpath(item)
 
 
 def _some(names: list[str]) -> str:

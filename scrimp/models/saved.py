@@ -36,11 +36,19 @@ class Loaded(NamedTuple):
 
 
 def save_model(
-    model: Classifier, folder: Path, *, classes: Sequence[str], image_px: int, task: Task = "classify"
+    model: Classifier,
+    folder: Path,
+    *,
+    classes: Sequence[str],
+    image_px: int,
+    task: Task = "classify",
+    boxed: bool = False,
 ) -> None:
-    """Writes both files, each whole or not at all."""
+    """Writes both files, each whole or not at all. boxed: the images that it learnt from were cut to boxes."""
     from safetensors.torch import save
 
+    crop = "the short side resized to image_px (bilinear, antialiased), the middle square kept"
+    crop = f"the image cut to its box, then {crop}" if boxed else crop
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     facts = {
         "model": model.name,
@@ -51,7 +59,8 @@ def save_model(
         "shape": model.shape._asdict(),
         "flips": model.flips,
         "input": "RGB pixels 0 to 255, (n, 3, image_px, image_px); the model normalises them itself",
-        "crop": "the short side resized to image_px (bilinear, antialiased), the middle square kept",
+        "boxed": boxed,
+        "crop": crop,
     }
     write_whole(folder / "model.safetensors", save(state))
     write_whole(folder / "model.json", json.dumps(facts, indent=1, ensure_ascii=False).encode())

@@ -156,9 +156,37 @@ def build_app(predictor: Predictor, limits: Limits, scratch: Path) -> FastAPI:
         run_history=False,
         ssr_mode=False,
     )
+    page.has_launched = True  # else Gradio gives out any file of this machine that a request names
     mounted: Any = api.routes[-1]
     _end_pages_early(api, mounted.app)
+    mounted.app = _within_limits(mounted.app, limits)
     return api
+
+
+def _within_limits(page: Any, limits: Limits) -> Any:
+    """The page, but whoever sends it more bytes than `upload_mb`, or takes longer than `upload_seconds`, is cut off."""
+    import asyncio
+
+    async def limited(scope: Any, receive: Any, send: Any) -> None:
+        left, arriving = limits.upload_mb * 1e6, scope["type"] == "http"
+        until = asyncio.get_running_loop().time() + limits.upload_seconds
+
+        async def take() -> Any:
+            nonlocal left, arriving
+            if not arriving:  # what comes now is that the client hung up, for which open streams wait long
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            left -= len(message.get("body", b""))
+            arriving = message.get("more_body", False)
+            return message if left >= 0 else {"type": "http.disconnect"}
+
+        await page(scope, take, send)
+
+    return limited
 
 
 def _end_pages_early(api: FastAPI, page: Any) -> None:

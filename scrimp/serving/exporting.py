@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scrimp.batches import Prepared
-from scrimp.errors import ImageError, MissingExtra, SettingError, StorageError, UnknownName, WeightsError
+from scrimp.errors import ImageError, MissingExtra, ScrimpError, SettingError, StorageError, UnknownName, WeightsError
 from scrimp.images.kinds import Task
 from scrimp.meter import Run, load_run
 from scrimp.models import Classifier
@@ -133,9 +133,15 @@ def export(
 @contextmanager
 def _scratch_in(target: Path) -> Iterator[Path]:
     """A folder on the same disk, so that what was made in it can be renamed; gone after the block."""
+    import psutil
+
     try:
         target.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=target, prefix=".export-")
+        for left in target.glob(".export-*-*"):  # of one that was killed
+            pid = left.name.split("-")[1]
+            if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                shutil.rmtree(left, ignore_errors=True)
+        scratch = tempfile.TemporaryDirectory(dir=target, prefix=f".export-{os.getpid()}-")
     except OSError as error:
         raise StorageError(f"'{target}' cannot be written: {error}. Name another folder with --out.") from None
     with scratch as name:
@@ -331,6 +337,9 @@ def _try(format: Format, file: Path, ready: Prepared, rows: npt.NDArray[np.int64
             first = np.arange(_BATCH) % len(ready.images)
             one, together = ask(next(_batches(ready, first, _BATCH))).tolist()
             outputs = np.concatenate([ask(pixels) for pixels in _batches(ready, rows, _BATCH)])
+        except ScrimpError:  # of an image
+            process.kill()
+            raise
         except (OSError, ValueError):  # the pipe broke, or what came was no array
             process.kill()
             process.wait()

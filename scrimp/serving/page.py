@@ -16,7 +16,7 @@ from PIL import Image
 from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.meter import SHEET_ROWS, Run, load_run
 from scrimp.scores import number
-from scrimp.serving.predicting import Prediction, Predictor
+from scrimp.serving.predicting import BOXED, Prediction, Predictor
 from scrimp.serving.service import Refused, Service
 
 Pixels = npt.NDArray[np.uint8]
@@ -117,10 +117,11 @@ def _answer_box(predictor: Predictor) -> Any:
 
 
 def _what_it_does(predictor: Predictor) -> str:
+    boxed = f" {BOXED}" if predictor.boxed else ""
     if predictor.task == "regress":
-        return f"Reads a number off an image, at {predictor.image_px} px."
+        return f"Reads a number off an image, at {predictor.image_px} px.{boxed}"
     kind = "labels, any of which an image may have" if predictor.task == "multilabel" else "classes"
-    return f"Tells {len(predictor.classes):,} {kind}, at {predictor.image_px} px."
+    return f"Tells {len(predictor.classes):,} {kind}, at {predictor.image_px} px.{boxed}"
 
 
 # ---------------------------------------------------------------- what a run folder tells

@@ -42,6 +42,8 @@ ONNX_FILES = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 THRESHOLD = 0.5
 """A label counts as present from this probability on."""
 
+BOXED = "It learnt from images that were cut to boxes: give it images that are cut so as well."
+
 _TOGETHER = 32  # images in a batch: more are hardly faster on a CPU
 _SHARE = 256  # files handed to a process at a time: its threads read ahead within these
 
@@ -69,7 +71,7 @@ class Predictor:
 
     Attributes:
         folder: the run's.
-        name, task, classes, image_px: as in model.json.
+        name, task, classes, image_px, boxed: as in model.json.
         outputs: float32 (n, outputs) of uint8 pixels (n, 3, image_px, image_px), as `Loaded` explains them.
     """
 
@@ -80,6 +82,7 @@ class Predictor:
         self.task: Task = facts["task"]
         self.classes = tuple(facts["classes"])
         self.image_px: int = facts["image_px"]
+        self.boxed: bool = facts.get("boxed", False)
         self.outputs: Callable[[Pixels], Floats]
         if runtime == "torch":
             self.outputs = _by_torch(self.model)
@@ -195,6 +198,8 @@ def predict(
     if processes < 1:
         raise SettingError(f"processes={processes} must be 1 or more.")
     files = _files_of(images, tell)
+    if read_facts(folder_of(run)).get("boxed"):
+        tell(BOXED)
     elsewhere = any(store.is_uri(file) for file in files)
     cores = os.cpu_count() or 1
     threads = store.THREADS if elsewhere else max(1, cores // processes)

@@ -29,6 +29,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _MOST_FILES = 64  # in one request
 _BATCHES = (1, 2, 4, 8, 16, 32)
 
+_JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
+_MOST_SCANS = 100  # progressive files have ten; each takes as long as a whole image
+
 
 class Limits(Settings):
     """How much a server takes before it refuses, each with an answer of its own."""
@@ -101,6 +104,10 @@ class Service:
         if width * height > self.limits.megapixels * 1e6:
             claim = f"'{name}' claims {width:,} x {height:,} pixels"
             raise Refused(413, "too_many_pixels", f"{claim}; the limit is {self.limits.megapixels:g} million.")
+        if content.startswith(_JPEG) and content.count(_SCAN) > _MOST_SCANS:
+            raise Refused(
+                413, "too_many_scans", f"'{name}' is a JPEG of more than {_MOST_SCANS} passes over its pixels."
+            )
         try:
             return self.predictor.pixels(name, content)
         except ImageError as error:

@@ -63,7 +63,7 @@ def list_folders(root: str | Path) -> list[str]:
         return sorted(map(unquote, names) if _is_web(str(root)) else names)
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
+            return sorted(entry.name for entry in entries if os.path.isdir(entry))  # noqa: PTH112
     except OSError as error:
         raise failure(str(root), error) from None
 
@@ -167,7 +167,7 @@ def _walk(root: str) -> list[File]:
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir():
+                    if os.path.isdir(entry):  # noqa: PTH112 - False for a link that leads to itself, where is_dir() fails
                         pending.append((entry.path, f"{prefix}{entry.name}/", above | {here}))
                     else:
                         found.append(_file(entry, prefix))
@@ -179,7 +179,9 @@ def _walk(root: str) -> list[File]:
 def _file(entry: os.DirEntry[str], prefix: str) -> File:
     try:
         status = entry.stat()
-    except FileNotFoundError:  # a link that leads nowhere, or a file that has just gone
+    except PermissionError:
+        raise
+    except OSError:  # a link that leads nowhere or to itself, or a file that has just gone
         return File(prefix + entry.name, entry.path, None, "")
     size = status.st_size if stat.S_ISREG(status.st_mode) else None  # a pipe would be waited for, for ever
     return File(prefix + entry.name, entry.path, size, str(status.st_mtime_ns))

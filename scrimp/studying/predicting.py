@@ -153,8 +153,8 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
         done = (folder / "codes.json").is_file()
         return Foreseen(name, 0 if done else len(part.codes), len(part.codes), 0.0 if done else None, 0.0)
     plans = list({trial.plan.name: trial.plan for trial in part.runs()}.values())
-    able = [plan for plan in plans if desk.can_start(plan)]
-    left = [plan for plan in with_target(able, part, folder) if not _is_done(plan, part, folder / plan.name)]
+    left = [plan for plan in with_target(plans, part, folder) if not _is_done(plan, part, folder / plan.name)]
+    left = [plan for plan in left if desk.can_start(plan)]
     times = part.trials or 1
     seconds, gb, packs = 0.0, _PAGE_GB, dict[tuple[ImageSource, int], tuple[float, float]]()
     for plan in left:

@@ -140,6 +140,9 @@ def _with_earlier_parts(study: Study, out: Path) -> Study:
     if there.name != study.name or there.is_quick != study.is_quick:
         kind = "a --quick run of " if there.is_quick else ""
         raise SettingError(f"'{out}' holds {kind}the study '{there.name}': name another folder with --out.")
+    for name, part in study.parts.items():
+        if (part.target or part.codes) and there.parts.get(name, part).images != part.images:
+            raise SettingError(f"Part '{name}' in '{out}' was made from other images: name another folder with --out.")
     return study.but(parts={**there.parts, **study.parts})
 
 
@@ -196,8 +199,8 @@ def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) 
         codes = tuple(load_codes(folder))
         return Ran(name=name, part=part, folder=folder, runs=(), planned=2 * len(part.codes), chosen=None, codes=codes)
     trials = part.runs()
-    plans = _able(part, without)
-    runs = _runs(part, folder, plans)
+    runs = _runs(part, folder, list({trial.plan.name: trial.plan for trial in trials}.values()))
+    earlier = [run for run in runs if run.plan.recipe.pretrained and run.plan.recipe.model in without]
     scored = [run for run in runs if run.val]
     names = names_of(trials) if part.techniques else None
     return Ran(
@@ -205,7 +208,7 @@ def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) 
         part=part,
         folder=folder,
         runs=tuple(runs),
-        planned=len(plans),
+        planned=len(_able(part, without)) + len(earlier),
         chosen=compare(runs, names=names) if scored else None,
         effects=tuple(effects(trials, runs)) if part.techniques else (),
     )

@@ -414,4 +414,5 @@ def _keep(stage: Stage, done: Checkpoint, folder: Path, resumable: bool) -> None
 def _write(model: Classifier, ready: Prepared, done: Checkpoint, folder: Path) -> None:
     images = ready.images
     write_whole(folder / "history.csv", to_csv(done.history, images.task).encode())
-    save_model(model, folder, classes=images.classes, image_px=ready.image_px, task=images.task)
+    boxed = images.boxes is not None
+    save_model(model, folder, classes=images.classes, image_px=ready.image_px, task=images.task, boxed=boxed)

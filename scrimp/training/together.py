@@ -161,9 +161,8 @@ def whole_cost(cost: Cost) -> Cost:
 
 def _of_one_machine(costs: Sequence[Cost]) -> Cost:
     whole = sum(costs, FREE)
-    estimated = "NVML" not in (whole.wh_source or "") and "TDP" in (whole.wh_source or "")
     known = [one.wh for one in costs if one.wh is not None]
-    wh = whole.wh if estimated or len(known) < len(costs) else max(known)
+    wh = max(known) if whole.sees_machine and len(known) == len(costs) else whole.wh
     return Cost(**{**vars(whole), "wh": wh})
 
 

@@ -197,6 +197,21 @@ def zipped() -> bytes:
     return buffer.getvalue()
 
 
+def rescanned(times: int) -> bytes:
+    """A progressive JPEG whose last scan, which adds nothing any more, comes again and again."""
+    content = encoded(noise(64, 64), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + times * content[last:-2] + content[-2:]
+
+
+def tiff_in_tiles_of(side: int) -> bytes:
+    """A TIFF of 100 x 100 pixels whose one tile is that large."""
+    entries = [(256, 100), (257, 100), (258, 8), (259, 5), (262, 1), (277, 1), (322, side), (323, side)]
+    entries += [(324, 0), (325, 8)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return head + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries) + bytes(12)
+
+
 def hostile() -> dict[str, bytes]:
     picture = noise(120, 90)
     whole = {kind: encoded(picture, kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM")}
@@ -215,6 +230,8 @@ def hostile() -> dict[str, bytes]:
         "gif of 65,535 x 65,535": b"GIF89a\xff\xff\xff\xff\x00\x00\x00;",
         "bmp of minus one": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, -1, -1, 1, 24, 0, 0, 0, 0, 0, 0),
         "jpeg of 65,535 x 65,535": encoded(picture, "JPEG").replace(b"\x00\x5a\x00\x78", b"\xff\xff\xff\xff", 1),
+        "jpeg of 500 scans": rescanned(500),
+        "tiff of one huge tile": tiff_in_tiles_of(40_000),
         "ppm of 10 digits": b"P6 9999999999 9999999999 255 ",
         "png in a png's text": b"\x89PNG\r\n\x1a\n" + b"\x00" * 300,
     }
@@ -309,3 +326,10 @@ def test_an_image_with_something_behind_it_is_read_as_an_image(client: TestClien
     answer = client.post("/predict", content=photo + zipped(), headers=JPEG)
     assert answer.status_code == 200
     assert answer.json()["predictions"][0]["label"] == "red"
+
+
+def test_bombs_of_other_kinds_are_refused_by_what_they_are(client: TestClient) -> None:
+    """They claim few pixels, and take minutes or gigabytes."""
+    for content, code in ((rescanned(500), "too_many_scans"), (tiff_in_tiles_of(40_000), "too_many_pixels")):
+        assert refusal(client.post("/predict", content=content, headers=JPEG)) == (413, code)
+    assert client.post("/predict", content=rescanned(3), headers=JPEG).status_code == 200

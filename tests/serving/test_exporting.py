@@ -47,6 +47,12 @@ def _model_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 _TRIED: list[tuple[np.ndarray, float, float]] = []
 
 
+def test_what_a_killed_export_left_is_taken_away(folder: Path) -> None:
+    (folder / ".export-999999999-abc").mkdir()
+    export(folder, format="safetensors")
+    assert not list(folder.glob(".export-*"))
+
+
 def some_pixels(n: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
 

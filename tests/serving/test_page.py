@@ -6,6 +6,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -101,3 +102,32 @@ def test_the_page_in_a_browser(served: Served, photos: Path, tmp_path: Path) -> 
         browser.close()
     elsewhere = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
     assert not elsewhere, "the page works without the rest of the world"
+
+
+def ask_page(served: Served, path: str) -> httpx.Response:
+    """What the page's own event answers for a file that a request names."""
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    return httpx.post(f"{served.url}/gradio_api/run/predict", json={"data": [file, False]})
+
+
+def test_the_page_gives_out_no_file_that_a_request_names(served: Served, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("of nobody's business")
+    told = ask_page(served, str(secret))
+    assert told.status_code == 500
+    assert "Cannot move" in told.text, told.text
+    assert httpx.get(f"{served.url}/gradio_api/file={secret}").status_code in (403, 404)
+
+
+def test_the_page_reads_what_was_uploaded_to_it(served: Served, photo: bytes) -> None:
+    files = {"files": ("red.jpg", photo, "image/jpeg")}
+    [path] = httpx.post(f"{served.url}/gradio_api/upload", files=files).json()
+    assert ask_page(served, path).json()["data"][0]["label"] == "red"
+
+
+def test_the_page_takes_no_more_than_programs_may_send(served: Served) -> None:
+    files = [("files", (f"{n}.jpg", bytes(8_000_000), "image/jpeg")) for n in range(3)]  # 20 MB are allowed
+    assert httpx.post(f"{served.url}/gradio_api/upload", files=files).status_code >= 400
+    too_much = b'{"data": ["' + b"x" * 21_000_000 + b'"]}'
+    assert httpx.post(f"{served.url}/gradio_api/run/predict", content=too_much).status_code >= 400
+    assert httpx.get(served.url).status_code == 200

@@ -112,12 +112,12 @@ def _unreadable(images: int, unreadable: Sequence[LeftOut]) -> Iterator[Finding]
 
 
 def _lost_classes(classes: Sequence[ClassCount]) -> Iterator[Finding]:
-    lost = [one.name for one in classes if one.unreadable and not one.splits["train"].images]
+    lost = [one.name for one in classes if not one.splits["train"].images]
     if lost:
         yield Finding(
             kind="lost classes",
-            text=f"No training image can be read of {_named(lost)}.",
-            advice="Replace the files, or delete the class: training refuses a class without images.",
+            text=f"There is no training image of {_named(lost)} that can be read.",
+            advice="Add or replace files, or delete the class: training refuses a class without images.",
             count=len(lost),
         )
 

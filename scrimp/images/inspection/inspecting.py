@@ -16,7 +16,7 @@ from scrimp.images.inspection.faults import find_faults
 from scrimp.images.inspection.findings import find_what_matters
 from scrimp.images.inspection.kinds import Amount, Bin, ClassCount, Imbalance, Inspection, Quantiles, Sizes
 from scrimp.images.inspection.looking import Looks, look
-from scrimp.images.inspection.naming import printable, rows_of_class, with_printable_names
+from scrimp.images.inspection.naming import rows_of_class
 from scrimp.images.inspection.pictures import take_pictures
 from scrimp.images.kinds import SPLITS, Images, Split, images_per_class
 from scrimp.images.overlap import overlap_with_imagenet
@@ -47,7 +47,6 @@ def inspect_images(images: Images, *, outliers: Outliers | None = None) -> Inspe
     (1797, 0)
     """
     with Stopwatch(shared_sensor()) as watch:
-        images = with_printable_names(images)
         looks = look(images)
         seen = images.only(looks.rows)
         classes = _classes(images, seen, looks)
@@ -62,7 +61,7 @@ def inspect_images(images: Images, *, outliers: Outliers | None = None) -> Inspe
         baseline = baseline_of(seen, looks.thumbs, sample, components) if components and not refused else None
         pictures = take_pictures(seen, looks.thumbs, duplicates, faults, components)
     return Inspection(
-        source=printable(images.source.source),
+        source=images.source.source,
         task=images.task,
         splits=_amounts(seen, np.arange(len(seen)), file_mb(seen)),
         classes=classes,

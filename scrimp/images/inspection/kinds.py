@@ -140,8 +140,10 @@ class Duplicates(_Record):
 
     @property
     def two_labels(self) -> tuple[Group, ...]:
-        """Groups whose images do not all have the same label."""
-        return tuple(group for group in (*self.exact, *self.near) if len(group.labels) > 1)
+        """Groups whose images do not all have the same label; copies that are in a near group count with that."""
+        near = {member.key for group in self.near for member in group.members}
+        exact = [group for group in self.exact if group.members[0].key not in near]
+        return tuple(group for group in (*exact, *self.near) if len(group.labels) > 1)
 
 
 class Flagged(_Record):

@@ -13,8 +13,8 @@ from PIL import Image
 
 from scrimp.errors import ImageError, NotFound, StorageError
 from scrimp.images.decode import full_size, open_row, reader_of, threads_to_read
-from scrimp.images.inspection.naming import printable
 from scrimp.images.kinds import Images, LeftOut
+from scrimp.images.printable import printable
 from scrimp.progress import bar
 from scrimp.store import Reader, in_order, is_uri
 
