@@ -19,8 +19,8 @@ reports its test accuracy.
 
 Rows are kept as they come, plain's epoch by epoch: started again, it goes on with those that are missing.
 
-    python benchmarks/time_to_accuracy.py [--quick] [--recipe NAME] [--set cifar10:recipe.lr=1e-3]
-        [--only DATA/MODEL] [--seeds 0 1 2] [--data-dir FOLDER] [--out FOLDER]
+    python benchmarks/time_to_accuracy.py [--quick] [--recipe NAME] [--set cifar10/mobilenet_v2:recipe.lr=1e-3]
+        [--only DATA/MODEL[/SEED]] [--seeds 0 1 2] [--data-dir FOLDER] [--out FOLDER]
 
 Summary keys: `cpu_ratio.DATA.MODEL` (CPU-seconds of plain over Scrimp's, median over the seeds, one that never got
 there being the lowest; None where that is the median), `cpu_ratio_all_epochs.DATA.MODEL` (the same with the price of
@@ -125,7 +125,7 @@ def run_scrimp(arguments: list[str], _: Path) -> Row:
         "recipe": run["plan"]["recipe"],
         "images": run["image_counts"],
         "status": run["status"],
-        "notes": run["notes"],
+        "notes": [note.replace(f"{Path(arguments[0]).parent}/", "") for note in run["notes"]],
         "val_accuracies": [epoch["val_score"] for epoch in run["history"]],
         "val_accuracy": run["val"]["top1"],
         "test_accuracy": run["test"]["top1"],
@@ -171,6 +171,7 @@ def comparison(plain: Row, ours: Row, longest: Row) -> Row:
         "plain_cpu_seconds": allowed["cpu_seconds"],
         "plain_cpu_seconds_all_epochs": whole["cpu_seconds"],
         "plain_seconds_all_epochs": whole["seconds"],
+        "scrimp_image_px": ours["image_px"],
         "scrimp_epochs": ours["recipe"]["epochs"],
         "scrimp_val_accuracy": ours["val_accuracy"],
         "scrimp_cpu_seconds": ours["cpu_seconds"],
@@ -243,7 +244,8 @@ def compare(shelf: Shelf, asked: argparse.Namespace, data: str, model: str, seed
         tuned = partial(run_plain, folder, data, model, how, place={})
         plain = shelf.kept(f"{name}-plain{seed}", {"what": "plain", **about}, tuned)
 
-    given = [*words_of(source, options, asked.data_dir), "--model", model, "--seed", str(seed), *settings(asked, data)]
+    given = [*words_of(source, options, asked.data_dir), "--model", model, "--seed", str(seed)]
+    given += settings(asked, data, model)
     name += f"-scrimp-{hashlib.sha256(repr(given).encode()).hexdigest()[:6]}"
     target, ours = max(epoch["val_accuracy"] for epoch in plain["epochs"]), list[Row]()
     for epochs in QUICK_EPOCHS if asked.quick else EPOCHS:
@@ -264,14 +266,14 @@ def words_of(source: str, options: Row, data_dir: str) -> list[str]:
     return [source, *words, "--data-dir", data_dir]
 
 
-def settings(asked: argparse.Namespace, data: str) -> list[str]:
-    """The options of the command line that say how Scrimp trains on these images."""
+def settings(asked: argparse.Namespace, data: str, model: str) -> list[str]:
+    """The options of the command line that say how Scrimp trains this model on these images."""
     options = ["--recipe", asked.recipe] if asked.recipe else []
     for setting in asked.set:
-        of_data, _, rest = setting.partition(":")
-        if of_data not in DATA:
+        whose, _, rest = setting.partition(":")
+        if whose.partition("/")[0] not in DATA:
             options += ["--set", setting]
-        elif of_data == data:
+        elif whose in (data, f"{data}/{model}"):
             options += ["--set", rest]
     return options
 
@@ -281,8 +283,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="8 photos a class, 2 epochs, squeezenet1_0 alone")
     parser.add_argument("--recipe", help="name of a preset of 'scrimp train'")
-    parser.add_argument("--set", action="append", default=[], help="a setting, of DATA alone with 'DATA:' before it")
-    parser.add_argument("--only", action="append", help="DATA/MODEL; may be repeated")
+    parser.add_argument("--set", action="append", default=[], help="a setting, of some alone with DATA[/MODEL]: before")
+    parser.add_argument("--only", action="append", help="DATA/MODEL, or DATA/MODEL/SEED; may be repeated")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--price-by-the-image", action="store_true", help="plain: half of the time, the same arithmetic"
@@ -293,15 +295,20 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.data_dir:
         parser.error("no data: give --data-dir, or set SCRIMP_DATA")
-    pairs = [("imagenette-224", "squeezenet1_0")] if asked.quick else [(d, m) for d in DATA for m in MODELS]
-    if asked.only:
-        pairs = [(data, model) for data, _, model in (only.partition("/") for only in asked.only)]
     shelf = Shelf(Path(asked.out) / ("quick" if asked.quick else "whole"))
     compared: list[Row] = []
-    for seed in asked.seeds[:1] if asked.quick else asked.seeds:
-        for data, model in pairs:
-            compared.append(compare(shelf, asked, data, model, seed))
-            record("time_to_accuracy", [*shelf.rows.values(), *compared], summary_of(compared), quick=asked.quick)
+    for data, model, seed in jobs_of(asked):
+        compared.append(compare(shelf, asked, data, model, seed))
+        record("time_to_accuracy", [*shelf.rows.values(), *compared], summary_of(compared), quick=asked.quick)
+
+
+def jobs_of(asked: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Data, model and seed of each comparison: all of the first seed before those of the next."""
+    if asked.quick:
+        return [("imagenette-224", "squeezenet1_0", asked.seeds[0])]
+    every = [(data, model, seed) for seed in asked.seeds for data in DATA for model in MODELS]
+    wanted = tuple(f"{only}/" for only in asked.only or ())
+    return [job for job in every if not wanted or "/".join([*map(str, job), ""]).startswith(wanted)]
 
 
 if __name__ == "__main__":

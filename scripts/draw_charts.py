@@ -70,6 +70,8 @@ def draw_time_to_accuracy() -> None:
             elif row["what"] == "scrimp":
                 axes.plot(row["cpu_seconds"], 100 * row["val_accuracy"], color=OURS, marker="o", markersize=4)
         axes.set_xscale("log")
+        axes.set_xlim(10, 10_000)
+        axes.set_xticks([10, 100, 1000, 10_000], ["10", "100", "1,000", "10,000"])
         axes.set_title(f"{name}, {model}", color=INK, fontsize=10, loc="left")
         axes.grid(axis="both", color=GRID)
         plain(axes)

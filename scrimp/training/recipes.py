@@ -13,8 +13,8 @@ from scrimp.training.recipe import Recipe
 def plain(model: str, **changes: Any) -> Recipe:
     """What everybody does first: Adam at 1e-4, batches of 32, 10 epochs, all layers, no augmentation.
 
-    Measured (mobilenet_v2, 10 breeds of Stanford Dogs cut to their boxes, written directly on torchvision, two cores):
-    85.8 % on test, 502 s, one seed; benchmarks/results/time_to_accuracy.json.
+    Measured (mobilenet_v2, 10 breeds of Stanford Dogs cut to their boxes, written directly on torchvision, two cores,
+    n = 3): 86.7 ± 1.6 % on test, 502 s; benchmarks/results/time_to_accuracy.json.
     """
     return _made(
         changes,
@@ -37,8 +37,8 @@ def quick(model: str, **changes: Any) -> Recipe:
 def frugal(model: str, **changes: Any) -> Recipe:
     """The most accuracy per second from pretrained weights: the best head first, then a short fine-tuning of all.
 
-    Measured (as `plain`): its head alone, with no epoch after it, reaches 92.5 % on test in 16 s, start of Python
-    included, one seed; benchmarks/results/time_to_accuracy.json.
+    Measured (as `plain`): its head alone, with no epoch after it, reaches 92.5 % on test in 15 to 16 s, start of
+    Python and reading included; benchmarks/results/time_to_accuracy.json.
     """
     return _made(
         changes,

@@ -74,7 +74,7 @@ def time_to_accuracy() -> str:
     found = results("time_to_accuracy")
     rows = [row for row in found["rows"] if row["what"] == "comparison"]
     lines = [
-        "| images, model | plain: best val, CPU-s to there | Scrimp: val, CPU-s, epochs | ratio | test, same seconds "
+        "| images, model | plain: best val, CPU-s to there | Scrimp: px, epochs, val, CPU-s | ratio | test, same seconds "
         "| seeds |",
         "|---|---|---|---|---|---|",
     ]
@@ -94,9 +94,10 @@ def time_to_accuracy() -> str:
         plain_spent, spent = (
             span([row[f"{who}_cpu_seconds"] for row in of_pair], ",.0f") for who in ("plain", "scrimp")
         )
+        px = span([row["scrimp_image_px"] for row in of_pair], "d")
         told = "never got there" if ratio is None else f"{ratio:.0f}x"
         lines.append(
-            f"| {FIT_NAMES[data]}, {model} | {plain_val} %, {plain_spent} | {val} %, {spent}, {epochs} | {told} | "
+            f"| {FIT_NAMES[data]}, {model} | {plain_val} %, {plain_spent} | {px} px, {epochs}, {val} %, {spent} | {told} | "
             f"{test} % against {plain_test} % | {len(of_pair)} |"
         )
     return "\n".join(

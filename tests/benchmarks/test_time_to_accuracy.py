@@ -30,7 +30,13 @@ def plain_row(*accuracies):
 
 
 def scrimp_row(epochs, val, test, cpu_seconds):
-    row = {"recipe": {"epochs": epochs}, "val_accuracy": val, "test_accuracy": test, "cpu_seconds": cpu_seconds}
+    row = {
+        "recipe": {"epochs": epochs},
+        "image_px": 160,
+        "val_accuracy": val,
+        "test_accuracy": test,
+        "cpu_seconds": cpu_seconds,
+    }
     return row | {"seconds": 20.0}
 
 
@@ -74,9 +80,20 @@ def test_the_summary_keeps_data_and_models_apart(benchmark):
 
 
 def test_settings_are_given_to_the_data_they_name(benchmark):
-    asked = type("Asked", (), {"recipe": "frugal", "set": ["recipe.sam=0.1", "cifar10:recipe.model='timm:x'"]})
-    assert benchmark.settings(asked, "imagenette-224") == ["--recipe", "frugal", "--set", "recipe.sam=0.1"]
-    assert benchmark.settings(asked, "cifar10")[-2:] == ["--set", "recipe.model='timm:x'"]
+    given = ["recipe.sam=0.1", "cifar10:recipe.model='timm:x'", "imagenette-224/mobilenet_v2:recipe.lr=0.1"]
+    asked = type("Asked", (), {"recipe": "frugal", "set": given})
+    shared = ["--recipe", "frugal", "--set", "recipe.sam=0.1"]
+    assert benchmark.settings(asked, "imagenette-224", "squeezenet1_0") == shared
+    assert benchmark.settings(asked, "imagenette-224", "mobilenet_v2") == [*shared, "--set", "recipe.lr=0.1"]
+    assert benchmark.settings(asked, "cifar10", "mobilenet_v2")[-2:] == ["--set", "recipe.model='timm:x'"]
+
+
+def test_what_is_asked_for_alone_is_a_pair_or_a_seed_of_it(benchmark):
+    asked = type("Asked", (), {"quick": False, "seeds": [0, 1], "only": None})
+    assert len(benchmark.jobs_of(asked)) == 2 * 3 * 2
+    asked.only = ["cifar10/squeezenet1_0", "imagenette-224/mobilenet_v2/1"]
+    pair = ("cifar10", "squeezenet1_0")
+    assert benchmark.jobs_of(asked) == [(*pair, 0), ("imagenette-224", "mobilenet_v2", 1), (*pair, 1)]
 
 
 def test_both_sides_see_the_same_images(benchmark, photos, tmp_path):
