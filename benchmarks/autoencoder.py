@@ -19,10 +19,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from record import record
+from record import record, spread
 
 import scrimp
 from scrimp.cost import warm_up_sensor
@@ -64,8 +64,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         by = {(row["way"], row["seed"]): row for row in rows if row["per_class"] == per_class}
         seeds = sorted({seed for _, seed in by})
         gains = [100 * (by["with", seed]["test_top1"] - by["without", seed]["test_top1"]) for seed in seeds]
-        sd = stdev(gains) if len(gains) > 1 else None
-        summary[f"autoencoder_gain_points.{per_class}"] = {"mean": mean(gains), "sd": sd, "n": len(gains)}
+        summary[f"autoencoder_gain_points.{per_class}"] = spread(gains)
         summary[f"without.{per_class}"] = mean(100 * by["without", seed]["test_top1"] for seed in seeds)
         summary[f"seconds.{per_class}"] = mean(by["with", s]["train_s"] - by["without", s]["train_s"] for s in seeds)
     return summary

@@ -32,7 +32,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from record import record
+from record import record, spread
 
 import scrimp
 from scrimp.models.saved import load_model
@@ -161,9 +161,7 @@ def choosing(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         some = list(group)
         accuracies = [row["test_accuracy"] for row in some]
         table[f"{some[0]['selection']['method']}@{some[0]['selection']['keep']}"] = {
-            "mean": mean(accuracies),
-            "sd": stdev(accuracies) if len(some) > 1 else None,
-            "n": len(some),
+            **spread(accuracies),
             "seconds": mean(row["choosing_seconds"] for row in some),
         }
     return table

@@ -26,12 +26,12 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
-from record import record
+from record import record, spread
 from torch import Tensor, nn
 
 from scrimp.batches import prepare
@@ -148,9 +148,7 @@ def summary_of(rows: list[Row]) -> Row:
         points = [100 * accuracy for row in own for accuracy in row["accuracies"][headline]]
         others = {kind: [100 * a for row in own for a in row["accuracies"][kind]] for kind in own[0]["accuracies"]}
         summary[key] = {
-            "mean": mean(points),
-            "sd": stdev(points) if len(points) > 1 else None,
-            "n": len(points),
+            **spread(points),
             "seconds": mean(row["seconds"] for row in own),
             "cpu_seconds": mean(row["cpu_seconds"] for row in own),
             "steps": own[0]["steps"],

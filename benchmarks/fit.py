@@ -34,10 +34,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from record import record
+from record import record, spread
 from time_to_accuracy import DATA, words_of, write_folders
 
 from scrimp.fitting.candidates import FROM_SCRATCH, PHOTO_SIZES, PRETRAINED
@@ -186,8 +186,7 @@ def summary_of(rows: list[Row]) -> Row:
     summary: Row = {}
     for group in dict.fromkeys((row["data"], row["minutes"], row["contender"]) for row in rows):
         found = [r["test_accuracy"] for r in rows if (r["data"], r["minutes"], r["contender"]) == group]
-        spread = {"mean": mean(found), "sd": stdev(found) if len(found) > 1 else None, "n": len(found)}
-        summary["accuracy.{}.{:g}.{}".format(*group)] = spread
+        summary["accuracy.{}.{:g}.{}".format(*group)] = spread(found)
     fits = [row for row in rows if row["contender"] == "fit"]
     kept = [row["seconds"] <= max(1.03 * row["minutes"] * 60, row["minutes"] * 60 + 1.5) for row in fits]
     summary |= {"budget_kept": sum(kept), "budget_kept_of": len(kept)}

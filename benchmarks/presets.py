@@ -17,10 +17,10 @@ import argparse
 import json
 import os
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from record import record
+from record import record, spread
 from time_to_accuracy import DATA, run_scrimp, words_of
 
 from scrimp.store import write_whole
@@ -44,9 +44,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         some = [row for row in rows if (row["data"], row["preset"]) == (data, preset)]
         accuracies = [row["test_accuracy"] for row in some]
         summary[f"{data}.{preset}"] = {
-            "mean": mean(accuracies),
-            "sd": stdev(accuracies) if len(some) > 1 else None,
-            "n": len(some),
+            **spread(accuracies),
             "seconds": mean(row["seconds"] - row["bill"]["measure"]["seconds"] for row in some),
         }
     return summary

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from scrimp.meter import machine, versions
@@ -29,3 +31,8 @@ def record(name: str, rows: list[dict[str, Any]], summary: dict[str, Any], *, qu
     write_whole(path, json.dumps(content, indent=1).encode())
     print(json.dumps(summary, indent=1))
     return path
+
+
+def spread(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Mean, standard deviation (None for one value) and number of values that were measured again and again."""
+    return {"mean": mean(values), "sd": stdev(values) if len(values) > 1 else None, "n": len(values)}
