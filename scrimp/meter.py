@@ -74,7 +74,7 @@ class Decision(_Record):
 class Run(_Record):
     """Everything known about one trained model: what was asked, what came out, what it cost, where it ran.
 
-    costs: a bill per stage ("read", "select", "prepare", "train", "measure"), `cost` their sum.
+    costs: a bill per stage ("read and select", "prepare", "train", "measure"), `cost` their sum.
     start: where the first weights came from.
     shared: the stages whose bill this run shares with others (a pack made once, used many times).
     decisions: how it was found, where a budgeted search found it.

@@ -90,8 +90,11 @@ class Scores(_Record):
 
     @property
     def standard_error(self) -> float | None:
-        """Of top-1 accuracy, as a share of n images: sqrt(p (1 - p) / n)."""
-        return math.sqrt(self.top1 * (1 - self.top1) / self.n)
+        """Of top-1 accuracy p, as a share of n images: sqrt(p (1 - p) / n), p (1 - p) being no less than 1 / 4n.
+
+        Else all right, or all wrong, would be beyond doubt.
+        """
+        return math.sqrt(max(self.top1 * (1 - self.top1), 0.25 / self.n) / self.n)
 
     @property
     def said(self) -> str:

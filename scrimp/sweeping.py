@@ -17,7 +17,7 @@ from typing import Any
 
 from scrimp.batches import Files, Luggage, Preparation, Prepared, pack_up, prepare, redivided, unpack
 from scrimp.cluster import Cluster, Place, connected
-from scrimp.cost import Cost, Stopwatch, warm_up_sensor
+from scrimp.cost import FREE, Cost, Stopwatch, warm_up_sensor
 from scrimp.errors import ScrimpError, SettingError, StorageError
 from scrimp.images import Images, ImageSource, find_images
 from scrimp.images.folds import in_fold
@@ -279,15 +279,16 @@ def run_here(
     """
     if run := finished_run(folder, plan):
         return run
-    ready = shelf.ready(plan)  # bad images concern every run: let that end the sweep
+    images = shelf.images(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
+            ready = shelf.ready(plan)
             if apart:
                 return _run_apart(plan, folder, usd_per_hour)  # finds the images in the cache
             return measure(train(ready, plan.recipe, out=folder, stop=stop), usd_per_hour=usd_per_hour, test=test)
         except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
             reason = str(error) or type(error).__name__
-    return failed_run(plan, ready.images, reason, watch.cost.priced(usd_per_hour)).save(folder)
+    return failed_run(plan, images, reason, watch.cost.priced(usd_per_hour)).save(folder)
 
 
 def run_there(
@@ -309,7 +310,10 @@ def run_there(
     with cluster.lock:
         images, luggage, files = shelf.images(plan), None, None
         if not is_uri(plan.images.source):
-            luggage, files = pack_up(shelf.ready(plan))
+            try:
+                luggage, files = pack_up(shelf.ready(plan))
+            except ScrimpError as error:
+                return failed_run(plan, images, str(error), FREE.priced(usd_per_hour)).save(folder)
             luggage, files = cluster.send(shelf.key(plan), luggage), cluster.send(luggage.pack, files)
     with Stopwatch() as watch:
         try:

@@ -128,7 +128,7 @@ class Chosen:
     winner: the highest mean of the task's measure on val, or of those that cannot be told from it the one that is
     preferred; ties: the others of these.
     failed: runs without a usable model. story: what a budgeted search decided, in order.
-    bill: of everything together, what runs share counted once.
+    bill: of everything together, what runs share counted once. stopped: whether Ctrl-C ended a search before its end.
     """
 
     candidates: tuple[Candidate, ...]
@@ -138,6 +138,7 @@ class Chosen:
     failed: tuple[Run, ...] = ()
     story: tuple[str, ...] = ()
     bill: Cost
+    stopped: bool = False
 
     @property
     def best(self) -> Run:
@@ -223,6 +224,8 @@ def compare(
     groups: dict[str, list[Run]] = {}
     for run in usable:
         groups.setdefault(run.plan.variant, []).append(run)
+    # A repetition that Ctrl-C ended is none, but where there is no other.
+    groups = {key: [run for run in group if run.status != "interrupted"] or group for key, group in groups.items()}
     names = names or dict(zip(groups, _names(groups), strict=True))
     candidates = sorted(
         (_candidate(names[variant], group) for variant, group in groups.items()),

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from platform import node
@@ -292,8 +293,10 @@ def _me() -> list[Any]:
     return [node(), os.getpid(), psutil.Process().create_time()]
 
 
-def _is_alive(process: list[Any]) -> bool:
-    """Whether a trial's process still runs; that of another machine is believed to."""
+def _is_alive(process: list[Any] | None) -> bool:
+    """Whether a trial's process still runs; that of another machine is believed to. None: it died while it began."""
+    if process is None:
+        return False
     machine, number, born = process
     if machine != node():
         return True
@@ -305,7 +308,7 @@ def _is_alive(process: list[Any]) -> bool:
 
 def _take_over_from_the_dead(study: Study) -> None:
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.name == "RUNNING" and not _is_alive(trial.user_attrs.get("process", [node(), -1, 0])):
+        if trial.state.name == "RUNNING" and not _is_alive(trial.user_attrs.get("process")):
             _again(study, trial.number, died=True)
 
 
@@ -397,6 +400,8 @@ def _conclude(
         runs = list({plan.name: load_run(out / plan.name) for trial in done for plan in plans[trial.number]}.values())
         names = {plan.variant: f"trial {number}" for number, of_one in reversed(plans.items()) for plan in of_one}
         everything = _all_runs(study, base, out)
+        if not runs and stopped:
+            raise KeyboardInterrupt
         if not runs:
             told = "; ".join(run.reason for run in everything) or "none began"
             raise SettingError(f"No trial came to its end: {told}.")
@@ -411,7 +416,8 @@ def _conclude(
         write_whole(out / "runs.csv", to_csv(runs).encode())
         write_whole(out / "trials.csv", _trials_csv(study, base, searched).encode())
     story = _story(study, best, searched, stopped=stopped)
-    return compare(runs, names=names, story=story, bill=whole_bill(everything))
+    chosen = compare(runs, names=names, story=story, bill=whole_bill(everything))
+    return replace(chosen, stopped=stopped)
 
 
 def _all_runs(study: Study, base: Plan, out: Path) -> list[Run]:

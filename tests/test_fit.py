@@ -424,3 +424,18 @@ def test_a_real_fit_of_a_few_seconds(photos, tmp_path):
     kept = load_run(chosen.best.folder).decisions
     assert [one.why for one in kept] == list(chosen.story)
     assert {"weigh", "promote", "finish"} <= {one.stage for one in kept}
+
+
+def test_a_sensor_that_is_silent_for_a_moment_ends_nothing():
+    now, wh = [0.0], [0.0]
+    purse = Purse(Budget.parse("20 Wh"), began=0.0, read_wh=lambda: wh[0], clock=lambda: now[0])
+    now[0], wh[0] = 36.0, 1.0
+    assert purse.left() == pytest.approx(720 - 36)
+    now[0], wh[0] = 72.0, None
+    assert purse.left() == pytest.approx(720 - 72), "charged as before"
+
+
+@pytest.mark.parametrize("wrong", [{"prefer": "fast"}, {"max_mb": -1}, {"max_labels": 1}])
+def test_ceilings_that_make_no_sense_are_named(wrong):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        Budget.parse("1min", **wrong)

@@ -1,5 +1,6 @@
 import pytest
 
+from scrimp.cli.settings import lay_over, tables_of
 from scrimp.errors import NotFound, SettingError, UnknownName
 from scrimp.plan import Plan, read_plan
 from scrimp.settings import to_toml
@@ -76,3 +77,13 @@ def test_bad_files_are_named(tmp_path):
     (tmp_path / "bad.toml").write_text("[recipe\n")
     with pytest.raises(SettingError, match=r"bad\.toml.*line 1"):
         read_plan(tmp_path / "bad.toml")
+
+
+def test_what_is_given_is_varied_no_more(tmp_path):
+    (tmp_path / "plan.toml").write_text(
+        '[recipe]\nepochs = 3\n[vary]\n"recipe.epochs" = [5, 10]\n"recipe.lr" = [0.1]\n'
+    )
+    tables, axes = tables_of(tmp_path / "plan.toml", ["recipe.epochs=1"])
+    assert (tables["recipe"]["epochs"], axes) == (1, {"recipe.lr": [0.1]})
+    lay_over(tables, "recipe", axes, lr=0.2, freeze=None)
+    assert (tables["recipe"]["lr"], axes) == (0.2, {})

@@ -130,3 +130,9 @@ def test_a_best_that_is_a_copy_is_taken_by_the_next(base, tmp_path, monkeypatch)
     monkeypatch.setattr(Path, "symlink_to", lambda *a, **k: (_ for _ in ()).throw(OSError("no links here")))
     for run in runs[:2]:
         assert load_run(keep_best(tmp_path / "out", run)).plan == run.plan
+
+
+def test_what_cannot_be_selected_is_a_row(base, tmp_path):
+    runs = sweep(vary(base | {"selection": {"method": "random"}}, {"selection.keep": [10**6, 12]}), tmp_path)
+    assert [run.status for run in runs] == ["failed", "finished"]
+    assert "1,000,000" in runs[0].reason

@@ -2,11 +2,13 @@ import itertools
 import math
 from statistics import stdev
 
+import numpy as np
 import pytest
 from make_runs import make_multilabel_run, make_regress_run, make_run
 
 from scrimp.cost import Cost
 from scrimp.errors import SettingError
+from scrimp.scores import score
 from scrimp.tradeoff import AXES, Spread, compare, summary
 
 
@@ -178,3 +180,27 @@ def test_the_whole_bill_counts_what_is_shared_once():
 
 def test_spread_of_one_value_has_no_deviation():
     assert Spread.of([3.0]) == (3.0, None, 1)
+
+
+def test_a_repetition_that_was_cut_off_is_none():
+    whole = repeated("resnet18", [0.80, 0.82])
+    cut_off = make_run(model="resnet18", seed=2, val=0.3).model_copy(update={"status": "interrupted"})
+    alone = make_run(model="vgg16", val=0.5).model_copy(update={"status": "interrupted"})
+    first, second = compare([*whole, cut_off, alone]).candidates
+    assert (first.val.mean, first.val.n) == (pytest.approx(0.81), 2)
+    assert (second.val.mean, second.val.n) == (0.5, 1), "there is no other"
+
+
+@pytest.mark.parametrize("n", [10, 200, 1000])
+def test_one_image_decides_nothing_even_beside_a_perfect_score(n):
+    labels = np.arange(n) % 2
+    right = np.eye(2, dtype=np.float32)[labels]
+    wrong = right.copy()
+    wrong[0] = right[1]
+    scores = [score("classify", labels, outputs, 2) for outputs in (right, wrong)]
+    assert [round(n * (1 - one.merit)) for one in scores] == [0, 1]
+    runs = [
+        make_run(model=model).model_copy(update={"val": one})
+        for model, one in zip(("resnet18", "vgg16"), scores, strict=True)
+    ]
+    assert len(compare(runs).ties) == 1

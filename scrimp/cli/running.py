@@ -133,9 +133,9 @@ def sweep(
     rate = hourly_rate(instance, usd_per_hour)
     use_watts(watts)
     tables, axes = tables_of(plan, set_, recipe)
-    lay_over(tables, "images", source=src, folds=folds, **images)
-    lay_over(tables, "recipe", epochs=epochs, batch_size=batch_size, lr=lr and value_of(lr), freeze=freeze)
-    lay_over(tables, "recipe", pretrained=pretrained, weights=weights)
+    lay_over(tables, "images", axes, source=src, folds=folds, **images)
+    lay_over(tables, "recipe", axes, epochs=epochs, batch_size=batch_size, lr=lr and value_of(lr), freeze=freeze)
+    lay_over(tables, "recipe", axes, pretrained=pretrained, weights=weights)
     asked = {
         "recipe.model": model,
         "preparation.image_px": image_size,
@@ -200,6 +200,11 @@ def tune(
     use_watts(watts)
     given = {"model": model, "epochs": epochs, "pretrained": pretrained, "weights": weights, "seed": seed}
     whole = one_plan(plan, set_, recipe, images={"source": src, **images}, image_px=image_size, settings=given)
+    if whole.distillation:
+        raise SettingError(
+            "'scrimp tune' learns from no images that are distilled on the way: leave [distillation] out, or distil "
+            "first and tune on that folder."
+        )
     warm_up_sensor()
     import scrimp
 
@@ -217,6 +222,8 @@ def tune(
         on=on,
     )
     conclude(chosen, folder, json_)
+    if chosen.stopped:
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -268,8 +275,8 @@ def train(
         print(run.model_dump_json())
     else:
         print_run(run)
-    if run.status == "interrupted":
-        raise typer.Exit(130)
+    if run.status in ("interrupted", "failed"):
+        raise typer.Exit(130 if run.status == "interrupted" else 1)
 
 
 @app.command("lr-find")

@@ -32,6 +32,7 @@ def tables_of(
         if not (equals and dot and field):
             raise SettingError(f"--set {setting}: write it as TABLE.NAME=VALUE, for example recipe.epochs=5.")
         tables.setdefault(table, {})[field] = value_of(value)
+        axes.pop(name, None)
     if preset:
         from scrimp.training.recipes import settings_of
 
@@ -88,11 +89,13 @@ def value_of(text: str) -> Any:
         return text
 
 
-def lay_over(tables: dict[str, Any], table: str, **options: Any) -> None:
-    """Puts the options that were given into a table, over what stands there."""
+def lay_over(tables: dict[str, Any], table: str, axes: dict[str, Any] | None = None, /, **options: Any) -> None:
+    """Puts the options that were given into a table, over what stands there; what was varied is so no more."""
     given = {name: value for name, value in options.items() if value is not None}
     if given:
         tables[table] = {**tables.get(table, {}), **given}
+    for name in given:
+        (axes or {}).pop(f"{table}.{name}", None)
 
 
 def source_is_given(tables: dict[str, Any]) -> None:

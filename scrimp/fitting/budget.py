@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -50,15 +50,15 @@ class Budget(Settings):
         return self
 
     @classmethod
-    def parse(cls, *texts: str, **others: object) -> Budget:
+    def parse(cls, *texts: str, **others: Any) -> Budget:
         """Sums as people write them, such as "90s", "10min", "1.5h", "$0.50" or "20Wh"; others: further fields."""
-        sums: dict[str, float] = {}
+        sums: dict[str, Any] = {}
         for text in texts:
             unit, value = _sum_of(text.strip())
             if unit in sums:
                 raise SettingError(f"Budget: '{text}' is a second sum of the same kind, {unit}; give one of each.")
             sums[unit] = value
-        return cls.model_validate({**sums, **{name: value for name, value in others.items() if value is not None}})
+        return cls(**{**sums, **{name: value for name, value in others.items() if value is not None}})
 
     def in_seconds(self, usd_per_hour: float | None = None) -> float:
         """The seconds that time and money allow; infinite where only energy is limited.
@@ -127,6 +127,8 @@ class Purse:
     def _look(self) -> None:
         """Reads the sensor, and takes the power since it was read before, where that is long enough to tell."""
         said = self.read_wh()
+        if said is None and self._looked:  # this once: what it has not seen is charged at the highest power
+            return
         if said is None:
             raise SettingError("A budget of watt-hours needs a power sensor, and none tells anything here: give time.")
         now = self.clock()

@@ -123,7 +123,7 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown:
     """Scores those that matter on val; the one that is best there, within the ceilings, is recalibrated on it and looks
     at test. Returns the runs and the winner's.
     """
-    tried = game.tried()
+    tried = [entrant for entrant in game.tried() if entrant.candidate in bench.worked]  # a twin may never have begun
     if not tried:
         raise TrainingError("No candidate could be trained. " + " ".join(one.why for one in game.decisions))
     runs: dict[str, tuple[Entrant, Run]] = {}

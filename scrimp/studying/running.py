@@ -177,7 +177,7 @@ def _tune(plans: Sequence[Plan], trials: int, folder: Path, usd_per_hour: float 
 
     shelf = Shelf()
     for plan in plans:
-        tune(
+        found = tune(
             shelf.images(plan),
             plan.recipe,
             preparation=plan.preparation,
@@ -185,6 +185,8 @@ def _tune(plans: Sequence[Plan], trials: int, folder: Path, usd_per_hour: float 
             out=folder / plan.name,
             usd_per_hour=usd_per_hour,
         )
+        if found.stopped:
+            raise KeyboardInterrupt
     return []
 
 
