@@ -37,8 +37,8 @@ def fit() -> str:
     shares = ", ".join(f"{who} {median(times):.0%}" for who, times in took.items())
     lines += [
         "",
-        f"Medians of what each took of that time, the look at test counted: {shares}. Only models whose weights lay here",
-        "took part; photos of dogs and of ImageNet's classes flatter all that start from ImageNet's weights.",
+        f"Medians of what each took of that time, the look at test counted: {shares}. Only models whose",
+        "weights lay here took part; the dogs are ImageNet's, which flatters all that start from its weights.",
         f"{summary['budget_kept']} of {summary['budget_kept_of']} fits ended within 103 % of their budget or 1.5 s.",
         f"{where(found)}.",
     ]
