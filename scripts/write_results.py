@@ -34,7 +34,7 @@ from figures.models import explain, exporting, serving
 from figures.recorded import ROOT
 from figures.studies import frameworks, study
 from figures.subsets import distillation, diversity, mini, selecting
-from figures.training import cifar10_94, presets, step, time_to_accuracy
+from figures.training import cifar10_94, presets, step, techniques, time_to_accuracy
 
 BEGIN, END = "<!-- figures: make docs-results -->\n", "<!-- end of figures -->\n"
 STUDIES = ("birds", "cifar10-mini", "dogs", "imagenet", "speedy")
@@ -70,6 +70,7 @@ PAGES: dict[Path, tuple[Callable[[], str], ...]] = {
     ROOT / "docs" / "distill.md": (distillation,),
     ROOT / "docs" / "train.md": (step,),
     ROOT / "docs" / "recipes.md": (time_to_accuracy, presets, cifar10_94),
+    ROOT / "docs" / "techniques.md": (techniques,),
     ROOT / "docs" / "explain.md": (explain,),
     ROOT / "docs" / "inspect.md": (inspecting,),
     ROOT / "docs" / "remote.md": (remote,),
