@@ -53,7 +53,11 @@ def frugal(model: str, **changes: Any) -> Recipe:
 
 
 def thorough(model: str, **changes: Any) -> Recipe:
-    """As `frugal` with the time to learn from crops: longer, augmented, averaged. Not measured yet."""
+    """As `frugal` with the time to learn from crops: longer, augmented, averaged.
+
+    Measured (as `plain`, n = 2): nothing over the head that it starts from, 92.5 % on test, in 206 s;
+    benchmarks/results/presets.json. What it makes of more images is not measured.
+    """
     return _made(
         changes,
         model=model,
