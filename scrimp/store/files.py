@@ -63,7 +63,7 @@ def list_folders(root: str | Path) -> list[str]:
         return sorted(map(unquote, names) if _is_web(str(root)) else names)
     try:
         with os.scandir(root) as entries:
-            return sorted(entry.name for entry in entries if os.path.isdir(entry))  # noqa: PTH112
+            return sorted(entry.name for entry in entries if _is_folder(entry))
     except OSError as error:
         raise failure(str(root), error) from None
 
@@ -167,13 +167,20 @@ def _walk(root: str) -> list[File]:
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if os.path.isdir(entry):  # noqa: PTH112 - False for a link that leads to itself, where is_dir() fails
+                    if _is_folder(entry):
                         pending.append((entry.path, f"{prefix}{entry.name}/", above | {here}))
                     else:
                         found.append(_file(entry, prefix))
         except OSError as error:
             raise failure(folder, error) from None
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _file(entry: os.DirEntry[str], prefix: str) -> File:
