@@ -17,7 +17,7 @@ from typing import Any
 
 from scrimp.batches import Files, Luggage, Preparation, Prepared, pack_up, prepare, redivided, unpack
 from scrimp.cluster import Cluster, Place, connected
-from scrimp.cost import FREE, Cost, Stopwatch, warm_up_sensor
+from scrimp.cost import Cost, Stopwatch, warm_up_sensor
 from scrimp.errors import ScrimpError, SettingError, StorageError
 from scrimp.images import Images, ImageSource, find_images
 from scrimp.images.folds import in_fold
@@ -308,20 +308,24 @@ def run_there(
     if run := finished_run(folder, plan):
         return run
     with cluster.lock:
-        images, luggage, files = shelf.images(plan), None, None
-        if not is_uri(plan.images.source):
-            try:
-                luggage, files = pack_up(shelf.ready(plan))
-            except ScrimpError as error:
-                return failed_run(plan, images, str(error), FREE.priced(usd_per_hour)).save(folder)
-            luggage, files = cluster.send(shelf.key(plan), luggage), cluster.send(luggage.pack, files)
+        images = shelf.images(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
+            luggage, files = _sent(plan, shelf, cluster)
             cluster.run(_run_on_node, (plan, luggage, files, usd_per_hour, test), folder, stop=stop)
             return load_run(folder)
         except ScrimpError as error:
             reason = str(error)
     return failed_run(plan, images, reason, watch.cost.priced(usd_per_hour)).save(folder)
+
+
+def _sent(plan: Plan, shelf: Shelf, cluster: Cluster) -> tuple[Any, Any]:
+    """Where a node finds the pack of a plan; nowhere for images at a URI."""
+    if is_uri(plan.images.source):
+        return None, None
+    with cluster.lock:
+        luggage, files = pack_up(shelf.ready(plan))
+        return cluster.send(shelf.key(plan), luggage), cluster.send(luggage.pack, files)
 
 
 def _run_on_node(

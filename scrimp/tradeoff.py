@@ -248,9 +248,7 @@ def whole_bill(runs: Sequence[Run]) -> Cost:
     """Every run's own stages, and each shared stage once for the images and size that it served."""
     own = [cost for run in runs for stage, cost in run.costs.items() if stage not in run.shared]
     shared = {
-        (stage, _shared_images(run), run.plan.preparation.model_dump_json() if stage == "prepare" else ""): run.costs[
-            stage
-        ]
+        (stage, *_served(run, stage)): run.costs[stage]
         for run in runs
         for stage in run.shared
         if stage in run.costs  # a run that failed early may have none
@@ -258,10 +256,11 @@ def whole_bill(runs: Sequence[Run]) -> Cost:
     return sum([*own, *shared.values()], FREE)
 
 
-def _shared_images(run: Run) -> str:
-    """What names the images that a shared stage served: all folds are cut from the same."""
+def _served(run: Run, stage: str) -> tuple[str, str]:
+    """What names the images that a shared stage served, and how it prepared them; all folds are cut from the same."""
     source, chosen = run.plan.images, run.plan.selection or run.plan.distillation
-    return run.fingerprint if source.folds is None or chosen else source.but(fold=0).model_dump_json()
+    images = run.fingerprint if source.folds is None or chosen else source.but(fold=0).model_dump_json()
+    return images, run.plan.preparation.model_dump_json() if stage == "prepare" else ""
 
 
 def _class_score(name: str, recall: float | None, row: Sequence[int]) -> ClassScore:

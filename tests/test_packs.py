@@ -576,13 +576,12 @@ def test_boxes_of_one_image_stay_together_in_the_folds_of_a_pack(tmp_path):
         lines += [f"{n}.png,{'ab'[n % 2]},{x},0,{x + 9},9" for x in (0, 10)]
     (tmp_path / "boxes.csv").write_text("\n".join(lines))
     write_pack(find_images(tmp_path / "boxes.csv", box_pick="each"), tmp_path / "pack", image_px=8)
-    for source in (ImageSource(source=str(tmp_path / "pack"), folds=5),):
-        images = find_images(source)
-        splits = {}
-        for key, split in zip(images.keys, images.splits.tolist(), strict=True):
-            splits.setdefault(key.rpartition("#")[0], set()).add(split)
-        assert len(splits) == 40
-        assert all(len(where) == 1 for where in splits.values())
+    images = find_images(ImageSource(source=str(tmp_path / "pack"), folds=5))
+    splits = {}
+    for key, split in zip(images.keys, images.splits.tolist(), strict=True):
+        splits.setdefault(key.rpartition("#")[0], set()).add(split)
+    assert len(splits) == 40
+    assert all(len(where) == 1 for where in splits.values())
 
 
 def test_a_connection_that_breaks_loses_nothing_that_was_packed(mixed, tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def read_manifest(path: str, task: Task = "classify", *, several_labels: bool = 
 def _listed(rows: list[Row], folder: str) -> dict[str, store.File | None]:
     """What lies at the URIs that a manifest names: by one listing of its folder, and many questions at once."""
     listed: dict[str, store.File | None] = {}
-    if store.is_uri(folder) and not folder.lower().startswith(("http://", "https://")):  # few of these list
+    if store.is_uri(folder) and not store.is_web(folder):
         listed |= {file.path: file for file in store.list_files(folder)}
     elsewhere = {full for row in rows if store.is_uri(full := _locate(row.path, folder)[1])} - listed.keys()
     if elsewhere:

@@ -31,9 +31,10 @@ def tested_on(images: Images, others: Images) -> Images:
         )
     train = images.only(images.rows("train"))
     held = others.only(np.sort(np.concatenate([others.rows("val"), others.rows("test")])))
-    both = _places(train).keys() & _places(held).keys()
+    held_at = _places(held)
+    both = held_at.keys() & _places(train).keys()
     if both:
-        names = sorted(_places(held)[place] for place in both)
+        names = sorted(held_at[place] for place in both)
         raise ImageError(
             f"'{here}' cannot be tested on '{there}': {len(both):,} of {len(held):,} images to test on are trained on "
             f"as well: {_some(names)}. Give images that the first does not hold, or leave 'test' out."

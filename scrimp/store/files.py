@@ -60,7 +60,7 @@ def list_folders(root: str | Path) -> list[str]:
     if is_uri(root):
         found = ask(str(root), lambda system, path: system.ls(path, detail=True))
         names = [_last(entry["name"]) for entry in found if entry["type"] == "directory"]
-        return sorted(map(unquote, names) if _is_web(str(root)) else names)
+        return sorted(map(unquote, names) if is_web(str(root)) else names)
     try:
         with os.scandir(root) as entries:
             return sorted(entry.name for entry in entries if _is_folder(entry))
@@ -228,21 +228,22 @@ def _list_uri(root: str) -> list[File]:
         if not system.isdir(inner):
             raise NotFound(f"No folder at '{root}'.")
         # Of the web, a folder is a page of links; one that cannot be read must not pass for an empty one.
-        found = system.find(inner, detail=True, **({"on_error": "raise"} if _is_web(root) else {}))
+        found = system.find(inner, detail=True, **({"on_error": "raise"} if is_web(root) else {}))
         base = str(system._strip_protocol(inner)).rstrip("/") + "/"
         entries = {str(name).removeprefix(base): entry for name, entry in found.items() if entry.get("type") == "file"}
         keys = [key for key in entries if key and not key.endswith("/")]  # "a/" stands for an empty folder
         return [File(key, join(root, key), entries[key]["size"], stamp_of(entries[key])) for key in keys]
 
     files = ask(root, find)
-    if _is_web(root):  # such pages tell no sizes
+    if is_web(root):  # such pages tell no sizes
         told = in_order(describe, [file.path for file in files], THREADS)
         sized = [(file, one) for file, one in zip(files, told, strict=True) if one is not None]
         files = [File(unquote(file.key), file.path, one.size, one.stamp) for file, one in sized]
     return sorted(files)
 
 
-def _is_web(root: str) -> bool:
+def is_web(root: str) -> bool:
+    """Whether this is a page of links, which few servers give."""
     return root.lower().startswith(("http://", "https://"))
 
 

@@ -21,6 +21,7 @@ from scrimp.progress import bar
 from scrimp.studying.plans import Part, Study
 from scrimp.studying.targets import with_target
 from scrimp.sweeping import finished_run
+from scrimp.techniques import plans_of
 from scrimp.training.weigh import Weight, weigh
 
 _RUN_S = 3.0  # of a run for building, saving and timing its model
@@ -152,7 +153,7 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
     if part.codes:
         done = (folder / "codes.json").is_file()
         return Foreseen(name, 0 if done else len(part.codes), len(part.codes), 0.0 if done else None, 0.0)
-    plans = list({trial.plan.name: trial.plan for trial in part.runs()}.values())
+    plans = plans_of(part.runs())
     left = [plan for plan in with_target(plans, part, folder) if not _is_done(plan, part, folder / plan.name)]
     left = [plan for plan in left if desk.can_start(plan)]
     times = part.trials or 1

@@ -19,7 +19,7 @@ from scrimp.studying.plans import Part, Study
 from scrimp.studying.predicting import Forecast, foresee
 from scrimp.studying.targets import with_target
 from scrimp.sweeping import Shelf, keep_best, sweep, vary
-from scrimp.techniques import Effect, effects, names_of
+from scrimp.techniques import Effect, effects, names_of, plans_of
 from scrimp.tradeoff import Chosen, compare, whole_bill
 
 PLAN, FORECAST = "study.toml", "forecast.json"
@@ -192,8 +192,11 @@ def _tune(plans: Sequence[Plan], trials: int, folder: Path, usd_per_hour: float 
 
 def _able(part: Part, without: Mapping[str, str]) -> list[Plan]:
     """The plans of a part, each once, but for those whose model cannot start."""
-    plans = list({trial.plan.name: trial.plan for trial in part.runs()}.values())
-    return [plan for plan in plans if not (plan.recipe.pretrained and plan.recipe.model in without)]
+    return [plan for plan in plans_of(part.runs()) if not _lacks_weights(plan, without)]
+
+
+def _lacks_weights(plan: Plan, without: Mapping[str, str]) -> bool:
+    return plan.recipe.pretrained and plan.recipe.model in without
 
 
 def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) -> Ran:
@@ -201,8 +204,8 @@ def _load_part(name: str, part: Part, folder: Path, without: Mapping[str, str]) 
         codes = tuple(load_codes(folder))
         return Ran(name=name, part=part, folder=folder, runs=(), planned=2 * len(part.codes), chosen=None, codes=codes)
     trials = part.runs()
-    runs = _runs(part, folder, list({trial.plan.name: trial.plan for trial in trials}.values()))
-    earlier = [run for run in runs if run.plan.recipe.pretrained and run.plan.recipe.model in without]
+    runs = _runs(part, folder, plans_of(trials))
+    earlier = [run for run in runs if _lacks_weights(run.plan, without)]
     scored = [run for run in runs if run.val]
     names = names_of(trials) if part.techniques else None
     return Ran(
@@ -220,9 +223,9 @@ def _runs(part: Part, folder: Path, plans: Sequence[Plan]) -> list[Run]:
     """The run of each plan, whatever became of it; of a search, its best trial."""
     if part.trials:
         return [run for plan in plans if (run := _best_trial(folder / plan.name))]
-    if part.target:  # the table of targets has another path wherever the folder is moved to
+    if part.target:
         there = load_runs(folder)
-        return [run for plan in plans for run in there if run.plan.but(images=plan.images) == plan]
+        return [run for plan in plans for run in there if _made_by(plan, run, part)]
     there = [load_run(folder / plan.name) for plan in plans if (folder / plan.name / "result.json").is_file()]
     return [run for run in there if run.plan in plans]
 
@@ -233,10 +236,12 @@ def _lacking(part: Part, ended: Sequence[Run]) -> list[Plan]:
     if part.trials:
         models = {run.plan.recipe.model for run in ended}
         return [plan for plan in plans if plan.recipe.model not in models]
-    if part.target:  # the table of targets has another path wherever the folder is moved to
-        return [plan for plan in plans if not any(run.plan.but(images=plan.images) == plan for run in ended)]
-    made = [run.plan for run in ended]
-    return [plan for plan in plans if plan not in made]
+    return [plan for plan in plans if not any(_made_by(plan, run, part) for run in ended)]
+
+
+def _made_by(plan: Plan, run: Run, part: Part) -> bool:
+    """Whether the run is of this plan; a table of targets has another path wherever the folder is moved to."""
+    return (run.plan.but(images=plan.images) if part.target else run.plan) == plan
 
 
 def _best_trial(folder: Path) -> Run | None:
