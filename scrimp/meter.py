@@ -19,6 +19,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from scrimp.batches import Prepared
+from scrimp.cores import cores
 from scrimp.cost import FREE, Cost, Stopwatch, shared_sensor
 from scrimp.errors import ImageError, NotFound
 from scrimp.images import Images, LeftOut
@@ -329,7 +330,7 @@ def machine() -> dict[str, str]:
 
     facts = {
         "processor": _processor(),
-        "cores": f"{psutil.cpu_count()}",
+        "cores": f"{cores()}",
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
         "system": platform.platform(),
     }

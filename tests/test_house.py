@@ -18,6 +18,7 @@ PACKAGE = Path(scrimp.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = [
     "errors",
+    "cores",
     "settings",
     "progress",
     "cost",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import tomllib
 from pathlib import Path
@@ -22,6 +21,7 @@ from typer.testing import CliRunner
 import scrimp
 from scrimp import sweeping
 from scrimp.cli import app
+from scrimp.cores import cores
 from scrimp.cost import watt_hours
 from scrimp.errors import NotFound, SettingError, UnknownName, WeightsError
 from scrimp.meter import Run
@@ -285,7 +285,7 @@ def test_a_study_is_printed_to_be_copied() -> None:
 
 def test_the_forecast_is_the_sum_of_its_steps(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predicting, "weigh", lambda *a, **k: Weight(0.1, 0.01))
-    monkeypatch.setattr(predicting._Desk, "decode_s", lambda *a: 0.5 * (os.cpu_count() or 1))
+    monkeypatch.setattr(predicting._Desk, "decode_s", lambda *a: 0.5 * cores())
     study = read_study(file).settled(parts=["networks", "codes"])
     found = foresee(study, tmp_path, usd_per_hour=3.6)
     # 60 images: 42 to learn from, 9 of val, 9 of test; two epochs, and both looked at once more. One pack for all.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scrimp.batches.packing import Packing, build, partial_of
+from scrimp.cores import cores
 from scrimp.errors import MissingExtra, StorageError
 from scrimp.images import Images
 from scrimp.images.packed import BETON, INDEX, Pack, crc_of, open_pack
@@ -32,7 +32,7 @@ def write_beton(images: Images, packing: Packing, out: Path, *, threads: int | N
     pack = open_pack(pixels)
     try:
         partial.mkdir()
-        _write_file(images, pack, partial / BETON, threads or os.cpu_count() or 1)
+        _write_file(images, pack, partial / BETON, threads or cores())
         facts = _write_index(images, pack, packing, partial)
         shutil.copy(pixels / "images.json", partial)
         (partial / "pack.json").write_text(json.dumps(facts))

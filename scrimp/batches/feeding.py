@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from scrimp.augment import Augmentation, crop, mirror
 from scrimp.batches.preparing import Prepared
 from scrimp.batches.reading import Stored, crop_of, square_of
 from scrimp.batches.shaping import Pixels
+from scrimp.cores import cores
 from scrimp.images.decode import reader_of, threads_to_read
 from scrimp.images.fast import NUMBERS
 
@@ -77,7 +77,7 @@ def batches(
     with ExitStack() as stack:
         reader = stack.enter_context(reader_of(ready.images)) if ready.pack is None else None
         stored = Stored(ready.images, ready.pack, ready.read_by_pillow, reader)
-        count = threads or (os.cpu_count() or 1 if reader is None else threads_to_read(ready.images))
+        count = threads or (cores() if reader is None else threads_to_read(ready.images))
         pool = ThreadPoolExecutor(count, "batches")
         stack.callback(pool.shutdown, cancel_futures=True)
         filling: deque[tuple[npt.NDArray[np.int64], Pixels, list[Future[None]]]] = deque()

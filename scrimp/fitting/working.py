@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 
 from scrimp.batches import Files, Luggage, Prepared, pack_up, prepare, unpack
 from scrimp.cluster import Cluster, Place
+from scrimp.cores import cores
 from scrimp.cost import FREE, Cost
 from scrimp.errors import BudgetError, ImageError, ScrimpError, WeightsError
 from scrimp.fitting.budget import Purse
@@ -310,7 +310,7 @@ def what_can_be_decoded(images: Images, px: int, purse: Purse, seed: int) -> Ima
     for row in some:
         with contextlib.suppress(ScrimpError):
             open_row(images, row, draft_px=px)
-    per_image = (time.perf_counter() - start) / len(some) / (os.cpu_count() or 1)
+    per_image = (time.perf_counter() - start) / len(some) / cores()
     left = purse.left()
     affordable = math.inf if math.isinf(left) else int(left * _PACKING_SHARE / max(per_image, 1e-9))
     others = len(images) - len(images.rows("train"))

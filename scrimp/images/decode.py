@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import threading
 import warnings
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from scrimp import store
+from scrimp.cores import cores
 from scrimp.errors import ImageError, NotFound, StorageError
 from scrimp.images.boxes import Box, part_of_image
 from scrimp.images.kinds import Images
@@ -35,7 +35,7 @@ SIDEWAYS = (5, 6, 7, 8)
 """Values of EXIF's orientation that swap height and width."""
 
 _FULL_SIZE = "full_size"
-_DECODING = threading.BoundedSemaphore(os.cpu_count() or 1)  # more at once are no faster, and take more memory
+_DECODING = threading.BoundedSemaphore(cores())  # more at once are no faster, and take more memory
 _HUSH = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -55,7 +55,7 @@ def reader_of(images: Images) -> Iterator[store.Reader]:
 def threads_to_read(images: Images) -> int:
     """How many images to open at once: as many as there are cores, and more where reading one is mostly waiting."""
     remote = any(isinstance(item, str) and store.is_uri(item) for item in images.items)
-    return store.THREADS if remote else os.cpu_count() or 1
+    return store.THREADS if remote else cores()
 
 
 def open_row(

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, redirect_stdout, sup
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scrimp.cores import cores
 from scrimp.errors import MissingExtra, SettingError, StorageError
 from scrimp.meter import Run
 from scrimp.serving.predicting import Predictor, Runtime, folder_of
@@ -108,7 +109,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 
 def _threads(workers: int) -> int:
-    return max(1, (os.cpu_count() or 1) // max(1, workers))
+    return max(1, cores() // max(1, workers))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +20,7 @@ from PIL import Image
 from scrimp import store
 from scrimp.batches import square
 from scrimp.batches.reading import square_of_file
+from scrimp.cores import cores
 from scrimp.errors import ImageError, MissingExtra, NotFound, SettingError, StorageError, WeightsError
 from scrimp.images.folder import is_image_name
 from scrimp.images.kinds import Task
@@ -201,11 +201,11 @@ def predict(
     if read_facts(folder_of(run)).get("boxed"):
         tell(BOXED)
     elsewhere = any(store.is_uri(file) for file in files)
-    cores = os.cpu_count() or 1
-    threads = store.THREADS if elsewhere else max(1, cores // processes)
+    each = max(1, cores() // processes)
+    threads = store.THREADS if elsewhere else each
     with bar("predicting", len(files)) as advance:
         answers = []
-        for answer in _answers(folder_of(run), files, processes, max(1, cores // processes), threads, runtime):
+        for answer in _answers(folder_of(run), files, processes, each, threads, runtime):
             answers.append(answer)
             advance(1, "")
     return answers
@@ -229,7 +229,7 @@ def _files_of(images: Sequence[str], tell: Callable[[str], object]) -> list[str]
 
 
 def _answers(
-    folder: Path, files: Sequence[str], processes: int, cores: int, threads: int, runtime: Runtime
+    folder: Path, files: Sequence[str], processes: int, each: int, threads: int, runtime: Runtime
 ) -> Iterable[Prediction]:
     if processes == 1:
         yield from Predictor(folder, runtime=runtime).look_at(files, threads=threads)
@@ -237,7 +237,7 @@ def _answers(
     Predictor(folder, runtime=runtime)  # what it refuses is told here, not by a pool that broke
     shares = [files[start : start + _SHARE] for start in range(0, len(files), _SHARE)]
     context = get_context("spawn")  # a forked copy of PyTorch's threads hangs
-    with ProcessPoolExecutor(processes, context, _begin, (folder, runtime, cores, threads)) as pool:
+    with ProcessPoolExecutor(processes, context, _begin, (folder, runtime, each, threads)) as pool:
         try:
             for answers in pool.map(_look_at_share, shares):
                 yield from answers
@@ -251,13 +251,13 @@ def _answers(
 _of_process: tuple[Predictor, int] | None = None
 
 
-def _begin(folder: Path, runtime: Runtime, cores: int, threads: int) -> None:
+def _begin(folder: Path, runtime: Runtime, each: int, threads: int) -> None:
     global _of_process
     import torch
 
     be_silent()
-    torch.set_num_threads(cores)
-    _of_process = Predictor(folder, runtime=runtime, threads=cores), threads
+    torch.set_num_threads(each)
+    _of_process = Predictor(folder, runtime=runtime, threads=each), threads
 
 
 def _look_at_share(files: Sequence[str]) -> list[Prediction]:

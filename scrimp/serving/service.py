@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import Field
 
+from scrimp.cores import cores
 from scrimp.errors import ImageError
 from scrimp.images.decode import claimed_size
 from scrimp.serving.batching import Batcher
@@ -68,7 +69,7 @@ class Service:
         self._taken = 0
         self._lock = threading.Lock()
         self._batcher = Batcher(predictor.outputs, seen=self.counters.batch_size.observe)
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._decoders = ThreadPoolExecutor(cores(), thread_name_prefix="decode")
 
     @contextmanager
     def room(self, images: int) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scrimp.batches import Prepared, prepare
+from scrimp.cores import cores
 from scrimp.cost import dollars
 from scrimp.errors import WeightsError
 from scrimp.images import Images, ImageSource, find_images
@@ -164,7 +164,7 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
         weight, mb = desk.weight(plan, ready)
         seconds += times * (_run_seconds(plan, images, weight) + (_PROCESS_S if part.techniques else 0.0))
         gb += times * mb / 1000
-        decode = len(images) * desk.decode_s(plan, ready) / (os.cpu_count() or 1)
+        decode = len(images) * desk.decode_s(plan, ready) / cores()
         if plan.preparation.pack == "none":
             seconds += plan.recipe.epochs * decode
         else:

@@ -12,18 +12,28 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from scrimp.cores import cores
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, -1  # of glibc's mallopt(3)
 _MADV_HUGEPAGE = 14  # of Linux' madvise(2)
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
 
 def best_device() -> torch.device:
-    """CUDA, else Apple's MPS, else the CPU."""
+    """CUDA, else Apple's MPS, else the CPU, with a thread for each core that is this process's to use."""
+    _no_more_threads_than_cores()
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+@cache
+def _no_more_threads_than_cores() -> None:
+    """PyTorch knows nothing of a container's limit, under which threads too many wait for one another."""
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > cores():
+        torch.set_num_threads(cores())
 
 
 def precision_for(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from scrimp.cores import cores
 from scrimp.cost import FREE, Cost
 from scrimp.errors import ScrimpError, SettingError
 from scrimp.training.recipe import Recipe
@@ -199,7 +200,7 @@ def _member(rank: int, size: int, port: int, work: Callable[..., T], arguments: 
     os.environ |= {name: str(value) for name, value in facts.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // size))
+        torch.set_num_threads(max(1, cores() // size))
     try:
         team()  # now, so that none waits for one that never came because its work had failed
         return work(*arguments)

@@ -1,5 +1,6 @@
 import ctypes
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -37,6 +38,23 @@ layer(torch.rand(4, 3, 32, 32)).square().mean().backward()
 gradient = layer[0].weight.grad.flatten().tolist()
 print(json.dumps({"said": said, "faults": faults, "huge_kb": huge_kb, "gradient": gradient}))
 """
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"LOKY_MAX_CPU_COUNT": "1"}, 1),
+        ({"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": "2"}, 2),  # who names threads gets them
+    ],
+)
+def test_no_more_threads_than_cores_that_may_be_used(limits, expected):
+    # Stands for the limit of a container, which is read in the same place.
+    code = (
+        "import torch; from scrimp.training.hardware import best_device; best_device(); print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | limits
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert int(done.stdout) == expected
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""How many of the machine's cores are this process's to use."""
+
+from __future__ import annotations
+
+from functools import cache
+
+
+@cache
+def cores() -> int:
+    """Fewer than the machine has where a container's limit, `taskset` or a scheduler says so; at least 1.
+
+    LOKY_MAX_CPU_COUNT lowers it further.
+    """
+    import joblib
+
+    count: int = joblib.cpu_count()
+    return count
