@@ -125,8 +125,8 @@ class Chosen:
     """What came out of a comparison.
 
     candidates: best on val first. front: per cost, the candidates that nothing beats on both counts, cheapest first.
-    winner: the highest mean of the task's measure on val, or of those that cannot be told from it the one that is
-    preferred; ties: the others of these.
+    winner: of those that cannot be told from the highest mean of the task's measure on val, the one that is surest of
+    the truth there (see `scrimp.scores.certainty`), or the one that is preferred; ties: the others of these.
     failed: runs without a usable model. story: what a budgeted search decided, in order.
     bill: of everything together, what runs share counted once. stopped: whether Ctrl-C ended a search before its end.
     """
@@ -211,7 +211,8 @@ def compare(
 
     names: what to call the candidates, by `Plan.variant`; by default model, size and whatever else tells them apart.
     bill: what everything cost, where the runs' own bills do not hold it all; by default those are added up.
-    prefer: of the best and those that tie with it the winner is the best, the fastest in use or the smallest.
+    prefer: of the best and those that tie with it the winner is the surest of the truth (where that is unknown, the
+    best), the fastest in use or the smallest.
     Raises `SettingError` when no run was scored on val, or when the runs are of different tasks or classes.
     """
     everything = list(runs)
@@ -232,7 +233,8 @@ def compare(
         key=lambda c: (-c.val.mean, c.name),
     )
     tied = [candidate for candidate in candidates if _tie(candidates[0], candidate)]
-    winner = min(tied, key=lambda candidate: _price(candidate, _PREFERRED[prefer]))
+    axis = _PREFERRED[prefer]
+    winner = max(tied, key=_certainty) if axis is None else min(tied, key=lambda candidate: _price(candidate, axis))
     return Chosen(
         candidates=tuple(candidates),
         front={axis: _front(candidates, axis) for axis in AXES},
@@ -391,10 +393,14 @@ def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
     return max(from_images, from_seeds)
 
 
-def _price(candidate: Candidate, axis: str | None) -> float:
+def _certainty(candidate: Candidate) -> float:
+    """For the choice among equals, where the first of those that are as sure is taken; unknown is none."""
+    known = [val.certainty or 0.0 for run in candidate.runs if isinstance(val := _val(run), Scores)]
+    return fmean(known) if known else 0.0
+
+
+def _price(candidate: Candidate, axis: str) -> float:
     """For the choice among equals, where the first of those that cost the same is taken; unknown is dearest."""
-    if axis is None:
-        return 0.0
     cost = candidate.costs[axis]
     return math.inf if cost is None else cost.mean
 

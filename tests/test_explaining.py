@@ -21,10 +21,11 @@ import scrimp
 from scrimp import cli
 from scrimp.errors import ImageError, NotFound
 from scrimp.explaining import Explanation, calibration, explain
-from scrimp.explaining.calibration import LIMIT, calibrate, expected_error, fit_temperature, reliability
+from scrimp.explaining.calibration import calibrate, expected_error, reliability
 from scrimp.explaining.classes import MANY, qualities_of_classes, qualities_of_labels, side_by_side
 from scrimp.explaining.corruption import CORRUPTIONS, blur, brightness, jpeg, noise
 from scrimp.explaining.looking import Pick, least_sure, most_wrong
+from scrimp.scores import LIMIT, fit_temperature
 from scrimp.sweeping import run_plan
 
 WRONG = "test/blue/mislabelled.jpg"

@@ -9,12 +9,10 @@ import numpy.typing as npt
 
 from scrimp.explaining.kinds import Bin, Calibration
 from scrimp.images.kinds import Split, Task
+from scrimp.scores import fit_temperature
 
 BINS = 15
 """Bins of equal width, as in Guo and others."""
-
-LIMIT = 20.0
-"""A temperature is looked for from 1/20 to 20: outputs that are never wrong on val would have it go to 0."""
 
 Array = npt.NDArray[Any]
 
@@ -77,27 +75,3 @@ def expected_error(bins: tuple[Bin, ...]) -> float:
     """Expected calibration error, 0 to 1."""
     gaps = [one.n * abs(one.said - one.right) for one in bins if one.said is not None and one.right is not None]
     return sum(gaps) / sum(one.n for one in bins)
-
-
-def fit_temperature(task: Task, truth: Array, outputs: Array) -> tuple[float, bool]:
-    """What outputs are to be divided by so that the truth is least surprising, and whether that is at `LIMIT`.
-
-    Mean cross-entropy, of which the inverse of the temperature is a convex function.
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits = outputs.astype(np.float64)
-    edge = np.log(LIMIT)
-    found = minimize_scalar(
-        lambda logarithm: _surprise(task, truth, logits / np.exp(logarithm)), bounds=(-edge, edge), method="bounded"
-    )
-    return float(np.exp(found.x)), bool(edge - abs(found.x) < 1e-3)
-
-
-def _surprise(task: Task, truth: Array, logits: Array) -> float:
-    """Mean negative logarithm of what was said of the truth."""
-    if task == "multilabel":
-        return float(np.logaddexp(0, np.where(truth == 1, -logits, logits)).mean())
-    from scipy.special import log_softmax
-
-    return float(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].mean())

@@ -28,7 +28,7 @@ SHOWN = 6
 """Candidates that are measured in the end, the best on val."""
 
 _WEIGHING_SHARE = 0.1  # of what is left may go into timing models
-_RANKING_SHARE = 0.25  # of what is left may go into solving heads
+_RANKING_SHARE = 0.5  # of what is left may go into solving heads
 _FINAL_SHARE = 0.6  # of the time for training goes to the last candidate alone
 _MOST = 4  # heads that are trained on
 _HALF = 0.5  # of what a head gets wrong may be put right by training all layers: a candidate that needs more is out
@@ -47,11 +47,13 @@ class Weighed(NamedTuple):
 class Tried(NamedTuple):
     """What a stretch of work made of a candidate: the best it has been on val, the standard error of that.
 
+    certainty: how sure it then was of the truth, see `scrimp.scores.certainty`; 0 where that has no meaning.
     stopped: whether Ctrl-C ended it.
     """
 
     val: float
     noise: float
+    certainty: float = 0.0
     stopped: bool = False
 
 
@@ -113,6 +115,7 @@ class Entrant:
     weighed: Weighed
     points: list[tuple[float, float]] = field(default_factory=list)
     noise: float = 0.0
+    certainty: float = 0.0
 
     @property
     def name(self) -> str:
@@ -128,7 +131,7 @@ class Entrant:
         """One more point of its curve."""
         before = self.points[-1][0] if self.points else 0.0
         self.points.append((before + seconds, max(tried.val, self.val)))
-        self.noise = tried.noise
+        self.noise, self.certainty = tried.noise, tried.certainty
 
 
 @dataclass(kw_only=True)
@@ -161,9 +164,8 @@ class Game:
         self.decide(stage, "out", f"{entrant.name} is out: {why}", entrant, **evidence)
 
     def tried(self) -> list[Entrant]:
-        """All that have a model to show, best on val first, the faster one of equals."""
-        some = [entrant for entrant in self.entrants + self.dropped if entrant.points]
-        return sorted(some, key=lambda entrant: (-entrant.val, entrant.weighed.train_s))
+        """All that have a model to show, best first."""
+        return best_first(entrant for entrant in self.entrants + self.dropped if entrant.points)
 
     def left_to_train(self) -> float:
         """Seconds until the finish must begin, in which the slowest of those are measured that may have to be."""
@@ -174,6 +176,24 @@ class Game:
     def least_s(self, entrant: Entrant) -> float:
         """Seconds below which it has not even seen every image once."""
         return self.bench.seconds_for(entrant, "train") + 2 * self.bench.seconds_for(entrant, "val")
+
+
+def best_first(
+    entrants: Iterable[Entrant], merit: Callable[[Entrant], float] = lambda entrant: entrant.val
+) -> list[Entrant]:
+    """In the order of their merit; what the images on val cannot tell apart, by how sure it is of the truth there.
+
+    Each time those within one standard error of the best that is left are put in the order of certainty: few images
+    tell how sure a model is much more exactly than how often it is right. The faster one of equals comes first.
+    """
+    left = sorted(entrants, key=lambda entrant: (-merit(entrant), entrant.weighed.train_s))
+    ordered: list[Entrant] = []
+    while left:
+        best = left[0]
+        alike = [e for e in left if e is best or merit(best) - merit(e) <= math.hypot(best.noise, e.noise)]
+        ordered += sorted(alike, key=lambda entrant: -entrant.certainty)
+        left = [entrant for entrant in left if all(entrant is not other for other in alike)]
+    return ordered
 
 
 def play(game: Game, candidates: Sequence[Candidate], sizes: Sequence[int]) -> None:
@@ -271,7 +291,7 @@ def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> No
     until = game.bench.spent() + game.left_to_train() * _RANKING_SHARE
     pretrained = [entrant for entrant in pretrained if entrant in game.entrants]
     _solve_all(game, sorted(pretrained, key=lambda entrant: entrant.weighed.eval_s), until)
-    ranked = sorted((e for e in pretrained if e in game.entrants), key=lambda entrant: -entrant.val)
+    ranked = best_first(entrant for entrant in pretrained if entrant in game.entrants)
     if ranked and len(sizes) > 1:
         _solve_all(game, _enter_at(game, ranked[: math.ceil(len(ranked) / 2)], sizes[1:]), until)
     if not game.entrants:
@@ -303,14 +323,15 @@ def _solve(game: Game, entrant: Entrant, until: float) -> None:
     entrant.learnt(max(took, 1e-3), tried)
     said = game.bench.measure.phrase(tried.val)
     why = f"{entrant.name}, its head alone: {said} on val, after {took:.1f} s."
-    game.decide("rank", "in", why, entrant, val=tried.val, noise=tried.noise, took_s=took)
+    evidence = {"val": tried.val, "noise": tried.noise, "certainty": tried.certainty, "took_s": took}
+    game.decide("rank", "in", why, entrant, **evidence)
 
 
 def _drop_the_hopeless(game: Game) -> None:
     """Those that stay behind the best head even where training puts half of their errors right, and all but a few."""
     solved = [entrant for entrant in game.entrants if entrant.points]
-    ranked = sorted(solved, key=lambda entrant: (-entrant.val, entrant.weighed.train_s))
-    best = ranked[0]
+    ranked = best_first(solved)
+    best = max(solved, key=lambda entrant: entrant.val)
     for place, entrant in enumerate(ranked):
         hoped = 1 - _HALF * (1 - entrant.val) + math.hypot(entrant.noise, best.noise)
         said = game.bench.measure.phrase(entrant.val)
@@ -334,7 +355,7 @@ def _drop_the_slow(game: Game) -> None:
         if any(game.least_s(other) <= left for other in game.entrants if other is not entrant):
             why = f"{least:.0f} s to see every image once is more than the {left:.0f} s that are left."
             game.drop(entrant, "promote", why, least_s=least, left_s=left)
-    game.entrants.sort(key=lambda entrant: (-entrant.val, game.least_s(entrant)))
+    game.entrants = best_first(game.entrants)
     while len(game.entrants) > 1 and max(map(game.least_s, game.entrants)) > _first_share(game):
         last = game.entrants[-1]
         least = max(map(game.least_s, game.entrants))
@@ -395,12 +416,13 @@ def _promote(game: Game) -> None:
 
 def _try_another_rate(game: Game) -> None:
     """The leader enters with another learning rate too, where everybody's share still shows every image twice."""
-    leader = max(game.entrants, key=lambda entrant: (entrant.val, -entrant.weighed.train_s))
+    leader = best_first(game.entrants)[0]
     twin = Entrant(
         candidate=replace(leader.candidate, lr_times=_OTHER_LR),
         weighed=leader.weighed,
         points=list(leader.points),
         noise=leader.noise,
+        certainty=leader.certainty,
     )
     game.entrants.append(twin)
     share = _first_share(game)
@@ -424,7 +446,8 @@ def _go_on(game: Game, entrant: Entrant, seconds: float) -> None:
     took = game.bench.spent() - before
     entrant.learnt(max(took, 1e-3), tried)
     why = f"{entrant.name} trained for {took:.1f} s: {game.bench.measure.phrase(entrant.val)} on val."
-    game.decide("promote", "trained", why, entrant, val=entrant.val, noise=tried.noise, took_s=took)
+    evidence = {"val": entrant.val, "noise": tried.noise, "certainty": tried.certainty, "took_s": took}
+    game.decide("promote", "trained", why, entrant, **evidence)
     if tried.stopped:
         raise KeyboardInterrupt
 
@@ -433,7 +456,7 @@ def _halve(game: Game, number: int, share: float) -> None:
     """By what each may be expected to be at the end of the budget."""
     left = game.left_to_train()
     ahead = {id(e): expected(e.points, e.points[-1][0] + left) for e in game.entrants}
-    ranked = sorted(game.entrants, key=lambda entrant: (-ahead[id(entrant)], entrant.weighed.train_s))
+    ranked = best_first(game.entrants, lambda entrant: ahead[id(entrant)])
     keep = math.ceil(len(ranked) / 2)
     said = game.bench.measure.phrase
     figures = ", ".join(f"{entrant.name} {said(ahead[id(entrant)])}" for entrant in ranked)

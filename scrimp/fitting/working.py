@@ -209,10 +209,11 @@ class Workbench:
         return recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
 
     def _tried(self, candidate: Candidate) -> Tried:
-        val = _top(self.worked[candidate].trained)
-        count = len(self.images.rows("val"))
+        best = max(self.worked[candidate].trained.history, key=lambda epoch: epoch.val_score)
+        val, count = best.val_score, len(self.images.rows("val"))
         # Of a share of right answers; for other measures it is a scale to go by.
-        return Tried(val, math.sqrt(max(val * (1 - val), 0.25 / count) / count))
+        noise = math.sqrt(max(val * (1 - val), 0.25 / count) / count)
+        return Tried(val, noise, best.val_certainty or 0.0)
 
     def _folder(self, candidate: Candidate) -> Path:
         times = "" if candidate.lr_times == 1 else f"-lr{candidate.lr_times:g}"

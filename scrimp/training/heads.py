@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from scrimp.batches import Prepared
 from scrimp.images.kinds import Task
 from scrimp.models import Classifier
+from scrimp.scores import fit_temperature
 from scrimp.training.evaluate import loss_and_merit, loss_of, predict
 
 Method = Literal["logistic", "ridge"]
@@ -24,7 +24,6 @@ _RIDGE = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 _USUAL = 2  # the one of these that is taken where there is no val
 _SCALES = (16.0, 4.0, 8.0, 32.0, 64.0)  # of logits over the zeros and ones of a ridge regression; the usual one first
 _STEPS = 100  # of L-BFGS at most, for each strength
-_MOST_LOG = 3.0  # of a temperature, either way
 _ENOUGH = 1e-5  # of the objective: a step that gains less is the last
 
 
@@ -86,15 +85,10 @@ def calibrate(model: Classifier, ready: Prepared) -> float | None:
     rows, task = ready.images.rows("val"), ready.images.task
     if task == "regress":
         return None
-    outputs, labels = predict(model, ready, rows), torch.from_numpy(ready.images.labels[rows])
-
-    def loss_at(log_temperature: float) -> float:
-        return loss_of(outputs / math.exp(log_temperature), labels, task).item()
-
-    found = scipy.optimize.minimize_scalar(loss_at, bounds=(-_MOST_LOG, _MOST_LOG)).x
-    if abs(found) > 0.95 * _MOST_LOG:
+    outputs, labels = predict(model, ready, rows), ready.images.labels[rows]
+    temperature, at_limit = fit_temperature(task, labels, outputs.numpy())
+    if at_limit:
         return None
-    temperature = math.exp(found)
     layer = model.head
     assert isinstance(layer, nn.Linear | nn.Conv2d)  # behind a ReLU as well, a scale is a scale
     layer.weight.div_(temperature)

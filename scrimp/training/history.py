@@ -18,7 +18,8 @@ class Epoch(BaseModel):
     Losses are means over the images: cross-entropy in nats for classes and, over the labels too, for labels; squared
     error in variances of the training targets for targets. Scores are the task's measure (see `scrimp.scores`), the
     training ones as seen while learning (augmented, with the weights of each moment), None where not computed.
-    seconds: training and validation; lr: at the end of the epoch.
+    seconds: training and validation; lr: at the end of the epoch. val_certainty: see `scrimp.scores.certainty`; of
+    classes alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +31,7 @@ class Epoch(BaseModel):
     val_score: float = Field(validation_alias=AliasChoices("val_score", "val_accuracy"))
     seconds: float
     lr: float
+    val_certainty: float | None = None
 
 
 def to_csv(history: Sequence[Epoch], task: Task) -> str:

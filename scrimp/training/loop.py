@@ -22,6 +22,7 @@ from scrimp.images.kinds import Task
 from scrimp.models import Classifier
 from scrimp.models.saved import save_model
 from scrimp.progress import bar
+from scrimp.scores import certainty
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
 from scrimp.training import checkpoint, hardware, together
@@ -312,6 +313,7 @@ def _validate(stage: Stage, done: Checkpoint, epoch: int) -> None:
         val_score=val_score,
         seconds=stage.watch.seconds - stage.validated_at,
         lr=stage.lr,
+        val_certainty=certainty(labels.numpy(), outputs.numpy()) if images.task == "classify" else None,
     )
     best = max(done.history, key=_merit, default=None)
     done.history.append(record)
