@@ -26,26 +26,39 @@ import pandas
 import torch
 from autogluon.multimodal import MultiModalPredictor
 from timm import create_model
+from torch.nn import Module
 from torchvision.models import mobilenet_v2
 
-TIMM_NAME = "mobilenetv2_100"
-NOT_WEIGHTS = {"num_features": 1280, "input_size": [3, 224, 224], "interpolation": "bilinear", "crop_pct": 0.875}
-MEAN_AND_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+FACTS = {"interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+PUBLISHED = {"architecture": "mobilenetv2_100", "num_features": 1280, "input_size": [3, 224, 224], "crop_pct": 0.875}
+SCRATCH = {"architecture": "resnet18", "num_features": 512, "input_size": [3, 64, 64], "crop_pct": 1.0}
 
 
-def renamed(weights: Path, folder: Path) -> Path:
-    """The published file as a folder that AutoGluon takes for a model of timm."""
+def published(weights: Path) -> Module:
+    """The network of the published file, under the names of timm."""
     theirs = mobilenet_v2()
     theirs.load_state_dict(torch.load(weights, weights_only=True))
-    ours = create_model(TIMM_NAME, pretrained=False)
+    ours: Module = create_model(PUBLISHED["architecture"], pretrained=False)
     names = ours.state_dict()
     ours.load_state_dict(dict(zip(names, theirs.state_dict().values(), strict=True)))
     images = torch.randn(4, 3, 224, 224)
     with torch.inference_mode():
         torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-3, atol=1e-3)
-    body = {name: value for name, value in ours.state_dict().items() if not name.startswith("classifier.")}
+    return ours
+
+
+def from_nothing(seed: int) -> Module:
+    """A network of random numbers."""
+    torch.manual_seed(seed)
+    ours: Module = create_model(SCRATCH["architecture"], pretrained=False)
+    return ours
+
+
+def as_folder(model: Module, facts: dict[str, Any], folder: Path) -> Path:
+    """What AutoGluon takes for a model of timm; it makes a head of its own."""
+    body = {name: value for name, value in model.state_dict().items() if not name.startswith(("classifier.", "fc."))}
     torch.save(body, folder / "pytorch_model.bin")
-    (folder / "config.json").write_text(json.dumps({"architecture": TIMM_NAME, **NOT_WEIGHTS, **MEAN_AND_STD}))
+    (folder / "config.json").write_text(json.dumps(facts | FACTS))
     return folder
 
 
@@ -67,11 +80,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         settings: dict[str, Any] = {"model.names": ["timm_image"], "env.num_gpus": 0, "env.num_workers": 2}
         settings |= {"env.batch_size": 32, "env.per_gpu_batch_size": 32}
-        if asked.weights:
-            settings["model.timm_image.checkpoint_name"] = str(renamed(asked.weights, Path(place)))
-        else:
-            settings |= {"model.timm_image.checkpoint_name": "resnet18", "model.timm_image.pretrained": False}
-            settings |= {"model.timm_image.image_size": 64, "optim.lr": 1e-3}
+        model, facts = (published(asked.weights), PUBLISHED) if asked.weights else (from_nothing(asked.seed), SCRATCH)
+        settings["model.timm_image.checkpoint_name"] = str(as_folder(model, facts, Path(place)))
+        if not asked.weights:
+            settings["optim.lr"] = 1e-3
         predictor = MultiModalPredictor(label="label", path=f"{place}/model", verbosity=0)
         start = time.perf_counter()
         predictor.fit(

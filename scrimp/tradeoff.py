@@ -426,6 +426,8 @@ def _verdict(winner: Candidate, ties: Sequence[Candidate], measure: Measure) -> 
         said += f" and {measure.phrase(winner.test.mean, winner.test.sd)} on test"
     if not ties:
         return said + "."
+    if any(tie.val.mean > winner.val.mean for tie in ties) and _certainty(winner) > max(map(_certainty, ties)):
+        said += ", the surest of the truth"
     cheapest = min(ties, key=lambda c: c.costs["seconds"].mean if c.costs["seconds"] else math.inf)
     others = f"{len(ties)} others tie" if len(ties) > 1 else "one other ties"
     said += f"; {others} with it, within what the number of images and seeds can tell"

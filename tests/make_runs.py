@@ -45,6 +45,7 @@ def make_run(
     source: str = "photos/birds",
     machine: Mapping[str, str] = MACHINE,
     folder: str | None = None,
+    certainty: float | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Run:
     """A run with these figures; the rest is made up to fit them. `val=None` makes one that has no model.
@@ -65,7 +66,7 @@ def make_run(
         notes=tuple(notes),
         history=make_history(val, epochs, seconds, dice) if val is not None else (),
         best_epoch=epochs if trained else None,
-        val=make_scores(val, classes, images_per_class, dice),
+        val=make_scores(val, classes, images_per_class, dice, certainty),
         test=make_scores(test if trained else None, classes, images_per_class, dice),
         size=Size(parameters=round(mb * 250_000), mb=mb, macs=56_000_000) if mb and trained else None,
         speed=Speed(ms_per_image=ms, images_per_second=1600 / ms, device="cpu") if ms and trained else None,
@@ -163,7 +164,11 @@ def make_history(val: float, epochs: int, seconds: float, dice: random.Random) -
 
 
 def make_scores(
-    top1: float | None, classes: Sequence[str], images_per_class: int, dice: random.Random
+    top1: float | None,
+    classes: Sequence[str],
+    images_per_class: int,
+    dice: random.Random,
+    certainty: float | None = None,
 ) -> Scores | None:
     """Scores of this accuracy whose mistakes fall mostly on a neighbouring class."""
     if top1 is None:
@@ -183,4 +188,5 @@ def make_scores(
         macro_f1=max(0.0, top1 - 0.01),
         per_class=recalls,
         confusion=tuple(tuple(row) for row in confusion),
+        certainty=certainty,
     )

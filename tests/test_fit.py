@@ -87,15 +87,16 @@ def test_a_curve_goes_on_as_it_went_and_as_is_usual():
 class Stage:
     """A bench with a clock of its own; a candidate's accuracy is a curve over the seconds that it has trained.
 
-    curves and heads: by model, or by name with the size. rates: seconds to learn from an image.
+    curves and heads: by model, or by name with the size. rates: seconds to learn from an image. sure: of the truth,
+    by model.
     """
 
     measure = MEASURES["classify"]
 
-    def __init__(self, budget, curves, *, heads=None, rates=None, mb=None, pause=0.0, slots=1):
+    def __init__(self, budget, curves, *, heads=None, rates=None, mb=None, pause=0.0, slots=1, sure=None):
         self.budget, self.now, self.slots = budget, 0.0, slots
         self.curves, self.heads, self.rates, self.mb, self.pause = curves, heads or {}, rates or {}, mb or {}, pause
-        self.calls, self.spent_on = [], {}
+        self.sure, self.calls, self.spent_on = sure or {}, [], {}
 
     def left(self):
         return self.budget - self.now
@@ -132,7 +133,8 @@ class Stage:
     def solve(self, candidate):
         self.now += 1.0
         self.calls.append(("solve", candidate.name))
-        return Tried(self.heads.get(candidate.name, self.heads.get(candidate.model, 0.5)), 0.01)
+        val = self.heads.get(candidate.name, self.heads.get(candidate.model, 0.5))
+        return Tried(val, 0.01, self.sure.get(candidate.model, 0.0))
 
     def train(self, candidate, seconds):
         self.now += seconds + self.pause
@@ -142,7 +144,7 @@ class Stage:
         val = curve(self.spent_on[candidate]) - (0.2 if candidate.lr_times > 1 else 0.0)
         if val is math.nan or math.isnan(val):
             raise TrainingError("the loss became nan")
-        return Tried(val, 0.01)
+        return Tried(val, 0.01, self.sure.get(candidate.model, 0.0))
 
 
 def rising(top, pace):
@@ -218,6 +220,21 @@ def test_heads_decide_who_is_trained_at_all():
     assert out.candidate == "squeezenet1_0 @ 32 px"
     assert out.evidence["hoped"] == pytest.approx(0.85 + math.hypot(0.01, 0.01))
     assert out.evidence["best"] == 0.90
+
+
+def test_heads_that_val_cannot_tell_apart_are_told_apart_by_their_certainty():
+    heads = {"squeezenet1_0": 0.910, "mobilenet_v2": 0.900, "resnet18": 0.880}
+    sure = {"squeezenet1_0": 0.70, "mobilenet_v2": 0.80, "resnet18": 0.95}
+    stage = Stage(60.0, {m: lambda _: 0.8 for m in heads}, heads=heads, sure=sure)
+    game = played(stage, pretrained=True, sizes=(32, 64))
+    # squeezenet and mobilenet are 0.010 apart, sqrt(2) * 0.01 is a standard error of that; resnet18 is further away.
+    assert [entrant.name for entrant in game.tried() if " 32 px" in entrant.name and "lr" not in entrant.name] == [
+        "mobilenet_v2 @ 32 px",
+        "squeezenet1_0 @ 32 px",
+        "resnet18 @ 32 px",
+    ]
+    other_sizes = {name for what, name in stage.calls if what == "solve" and "64 px" in name}
+    assert other_sizes == {"mobilenet_v2 @ 64 px", "squeezenet1_0 @ 64 px"}
 
 
 def test_what_has_no_weights_is_not_judged_by_a_head():

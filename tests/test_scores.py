@@ -17,6 +17,8 @@ from scrimp.scores import (
     MultilabelScores,
     RegressScores,
     Scores,
+    certainty,
+    fit_temperature,
     merit,
     number,
     score,
@@ -98,6 +100,30 @@ def test_classes_are_scored_as_ever():
     assert found.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found.standard_error == pytest.approx(math.sqrt(0.75 * 0.25 / 4))
     assert found.said == "75.0% top-1"
+
+
+def test_certainty_by_hand():
+    # Three of four are right, all by the same margin: said with probability 0.75, they surprise least.
+    truth, outputs = np.array([0, 0, 1, 1]), np.array([[3, 0], [3, 0], [0, 3], [3, 0]], dtype=np.float32)
+    by_hand = 0.75 * 0.75 + 0.25 * 0.25
+    assert certainty(truth, outputs) == pytest.approx(by_hand, abs=1e-4)
+    assert certainty(truth, 7 * outputs) == pytest.approx(by_hand, abs=1e-4), "how loudly it is said does not count"
+    assert score("classify", truth, outputs, 2).certainty == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_who_errs_by_less_is_surer_at_the_same_accuracy():
+    truth = np.array([0, 0, 1, 1])
+    far, near = (np.array([[3, 0], [3, 0], [0, 3], [wrong, 0]]) for wrong in (3.0, 0.1))
+    assert certainty(truth, near) > certainty(truth, far) + 0.1
+
+
+def test_a_temperature_is_fitted_on_so_many_images_at_most():
+    dice = np.random.default_rng(1)
+    truth = dice.integers(0, 3, 20_000)
+    outputs = 4 * (np.eye(3)[truth] + dice.normal(size=(20_000, 3)))
+    whole, some = fit_temperature("classify", truth, outputs), fit_temperature("classify", truth[:5000], outputs[:5000])
+    assert whole[0] == pytest.approx(some[0], rel=0.1)
+    assert whole == fit_temperature("classify", truth, outputs), "the same ones each time"
 
 
 @pytest.mark.parametrize("task", ["multilabel", "regress"])

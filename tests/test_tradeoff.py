@@ -99,6 +99,21 @@ def test_among_equals_the_preferred_wins_and_never_a_worse_one(prefer, wins):
     assert chosen.candidates[0].name.startswith("resnet18"), "the order is that of val whatever is preferred"
 
 
+def test_among_equals_the_surest_of_the_truth_wins():
+    # As above, one standard error of a difference is about 3 points.
+    runs = [
+        make_run(model="resnet18", val=0.90, certainty=0.80),
+        make_run(model="vgg16", val=0.89, certainty=0.85),
+        make_run(model="vgg8", val=0.88),  # scored before certainty was known
+        make_run(model="simple_cnn", val=0.70, certainty=0.99),
+    ]
+    chosen = compare(runs)
+    assert chosen.winner.name.startswith("vgg16")
+    assert "the surest of the truth" in chosen.verdict
+    assert compare(runs[:1] + runs[2:]).winner.name.startswith("resnet18")
+    assert "surest" not in compare(runs[:1] + runs[2:]).verdict
+
+
 def test_what_is_unknown_is_never_preferred():
     chosen = compare(
         [make_run(model="vgg16", val=0.9, ms=None), make_run(model="vgg8", val=0.89, ms=50)], prefer="speed"

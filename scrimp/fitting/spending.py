@@ -17,7 +17,7 @@ from scrimp.fitting.curves import expected
 from scrimp.fitting.deciding import SHOWN, Entrant, Game, play
 from scrimp.fitting.working import Workbench, native_px, seconds_to_score, what_can_be_decoded, within_labels
 from scrimp.images import Images
-from scrimp.meter import Run, measure
+from scrimp.meter import Run, look_at_test, measure
 from scrimp.models import weights_at_hand
 from scrimp.models.saved import save_model
 from scrimp.store import write_whole
@@ -141,8 +141,8 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown:
     trained = bench.worked[entrant.candidate].trained
     temperature = calibrate(trained.model, trained.ready)
     _save(trained)
-    # Its speed stays as it was: timed again, it might no longer be the one that was chosen by it.
-    winner = measure(trained, usd_per_hour=usd_per_hour).model_copy(update={"speed": chosen.best.speed})
+    # One temperature for all changes no answer: what was found on val holds.
+    winner = look_at_test(chosen.best, trained.ready, usd_per_hour=usd_per_hour)
     why = f"{entrant.name} wins, chosen on val" + ("." if temperature is None else f"; temperature {temperature:.2f}.")
     game.decide(
         "finish", "wins", why, entrant, val=entrant.val, **({"temperature": temperature} if temperature else {})

@@ -112,11 +112,11 @@ class Workbench:
         return rate * int((self.images.splits == split).sum())
 
     def to_finish(self, entrants: Sequence[Entrant]) -> float:
-        """Each is scored on val, the winner twice more, to be recalibrated and as it then is, and on test."""
+        """Each is scored on val, the winner once more, to be recalibrated, and on test."""
         looks = sum(_TIMING_S + self.scoring_s + self.seconds_for(entrant, "val") for entrant in entrants)
-        last = max((2 * self.seconds_for(e, "val") + self.seconds_for(e, "test") for e in entrants), default=0.0)
-        larger = 1 + len(self.images.rows("test")) / max(1, len(self.images.rows("val")))
-        return FINISH_S + looks + last + _TIMING_S + larger * self.scoring_s
+        last = max((self.seconds_for(e, "val") + self.seconds_for(e, "test") for e in entrants), default=0.0)
+        larger = len(self.images.rows("test")) / max(1, len(self.images.rows("val")))
+        return FINISH_S + looks + last + larger * self.scoring_s
 
     def ready(self, px: int) -> Prepared:
         """The images at a size, packed when they are first asked for."""

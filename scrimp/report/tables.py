@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from scrimp.meter import Run
 from scrimp.report import words
 from scrimp.report.figures import colour
-from scrimp.scores import Measure
+from scrimp.scores import MEASURES, Measure
 from scrimp.techniques import FIGURES, Effect, by_technique
 from scrimp.tradeoff import Candidate, Chosen, Spread
 
@@ -63,6 +63,7 @@ def scores(chosen: Chosen) -> Table:
             ("val", lambda c: _score(measure, c.val)),
             ("test", lambda c: _score(measure, c.test)),
             *(_other(measure, field, split) for field in measure.others for split in _SPLITS),
+            *([_CERTAINTY] if any(c.score("val", "certainty") for c in chosen.candidates) else []),
             ("seeds", lambda c: Cell(str(c.val.n), c.val.n)),
             ("place", lambda c: _text(_place(chosen, c))),
             ("on the front for", lambda c: _text(_fronts(chosen, c))),
@@ -75,7 +76,8 @@ def scores(chosen: Chosen) -> Table:
 _SPLITS: tuple[Literal["val", "test"], ...] = ("val", "test")
 
 _EXPLAINED = {
-    "top1": "Macro-F1 gives every class the same weight.",
+    "top1": "Macro-F1 gives every class the same weight. Certainty is the mean probability that is given to the true "
+    "class, after the temperature that suits val best: of those that tie, the surest wins.",
     "map": "mAP is the mean over the classes of average precision. Micro-F1 takes all decisions at probability 0.5 "
     "together, macro-F1 gives every class the same weight.",
     "r2": "R² is the part of the targets' variance that is explained: 1 is perfect, 0 no better than always saying the "
@@ -200,6 +202,9 @@ def _score(measure: Measure, spread: Spread | None, field: str = "") -> Cell:
 
 def _other(measure: Measure, field: str, split: Literal["val", "test"]) -> Column:
     return f"{measure.others[field]}, {split}", lambda c: _score(measure, c.score(split, field), field)
+
+
+_CERTAINTY: Column = "certainty, val", lambda c: _score(MEASURES["classify"], c.score("val", "certainty"))
 
 
 def _mean(spread: Spread | None, unit: str) -> Cell:
