@@ -79,6 +79,7 @@ class Run(_Record):
     start: where the first weights came from.
     shared: the stages whose bill this run shares with others (a pack made once, used many times).
     decisions: how it was found, where a budgeted search found it.
+    found: in a sweep, changes with the images that its plan found, before any were selected or distilled; else empty.
     val chooses; test only reports. notes: what the user should know (fallbacks, guesses, missing sensors).
     folder: where it lies on disk, with its weights; not written into the file itself.
     """
@@ -90,6 +91,7 @@ class Run(_Record):
     classes: tuple[str, ...]
     image_counts: dict[str, int]
     fingerprint: str
+    found: str = ""
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     history: tuple[Epoch, ...] = ()

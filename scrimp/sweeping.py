@@ -20,14 +20,16 @@ from scrimp.cluster import Cluster, Place, connected
 from scrimp.cost import Cost, Stopwatch, warm_up_sensor
 from scrimp.errors import ScrimpError, SettingError, StorageError
 from scrimp.images import Images, ImageSource, find_images
+from scrimp.images.fingerprint import fingerprint
 from scrimp.images.folds import in_fold
 from scrimp.images.kinds import SPLITS
 from scrimp.meter import Run, load_run, machine, measure, versions
 from scrimp.plan import Plan
 from scrimp.progress import bar, be_silent
 from scrimp.scores import MEASURES
-from scrimp.store import is_uri, write_whole
+from scrimp.store import describe, is_uri, write_whole
 from scrimp.subset import Distillation, Selection, distill, select
+from scrimp.subset.features import FILE
 from scrimp.training import Epoch, train
 
 Stop = Callable[[Sequence[Epoch]], str]
@@ -66,9 +68,11 @@ def sweep(
 ) -> list[Run]:
     """Runs every plan, each in its own folder below `out`, and returns the runs in the order of the plans.
 
-    A run that is already there is taken as it is; one that was cut off goes on from its last epoch; one that failed
-    before is tried again. A run that fails is a result with its reason, and the sweep goes on. Ctrl-C ends the sweep:
-    what has been done is returned. Writes `runs.csv`. Cost: the sum of its runs; images are packed once per size.
+    A run that is already there is taken as it is, unless the images, a kept list or a file of features have changed
+    since: then it is made again. A file of weights is not looked into. One that was cut off goes on from its last
+    epoch; one that failed before is tried again. A run that fails is a result with its reason, and the sweep goes on.
+    Ctrl-C ends the sweep: what has been done is returned. Writes `runs.csv`. Cost: the sum of its runs; images are
+    packed once per size.
     apart: each run in a process of its own, so that none finds memory or settings that another left behind; where
     memory or the settings of the machine are compared. Takes some seconds more a run, which are on no bill.
     on: "ray" or "ray://HOST:10001" spreads the runs over a Ray cluster, of whose nodes each costs `usd_per_hour`; see
@@ -227,6 +231,12 @@ class Shelf:
         """The images of a plan as they were found, before anything is selected."""
         return self._found(plan.images)
 
+    def found(self, plan: Plan) -> str:
+        """Changes with the images of a plan, before any are selected, and with a file of features to select by."""
+        images, features = self.images(plan), plan.selection.features if plan.selection else ""
+        file = describe(features) if features.endswith(FILE) else None
+        return fingerprint(images.fingerprint, file.stamp, file.size or 0) if file else images.fingerprint
+
     def ready(self, plan: Plan) -> Prepared:
         """The images of a plan, found, selected and prepared as it says; all folds are cut from one pack."""
         key = self.key(plan)
@@ -255,12 +265,17 @@ class Shelf:
         return self._images[source]
 
 
-def finished_run(folder: Path, plan: Plan) -> Run | None:
-    """The run in the folder, if it was made by this very plan and came to its end."""
+def finished_run(folder: Path, plan: Plan, shelf: Shelf) -> Run | None:
+    """The run in the folder, if it was made by this very plan of what it finds now, and came to its end.
+
+    What a run of another maker than a sweep was made of is not known: such a one is taken as it is.
+    """
     if not (folder / "result.json").is_file():
         return None
     run = load_run(folder)
-    return run if run.plan == plan and run.status in _DONE else None
+    if run.plan != plan or run.status not in _DONE:
+        return None
+    return run if not run.found or run.found == shelf.found(plan) else None
 
 
 def run_here(
@@ -277,15 +292,18 @@ def run_here(
 
     apart: in a process of its own. stop: as for `train`. test: as for `measure`.
     """
-    if run := finished_run(folder, plan):
+    if run := finished_run(folder, plan, shelf):
         return run
-    images = shelf.images(plan)  # bad images concern every run: let that end the sweep
+    images, found = shelf.images(plan), shelf.found(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
             ready = shelf.ready(plan)
             if apart:
-                return _run_apart(plan, folder, usd_per_hour)  # finds the images in the cache
-            return measure(train(ready, plan.recipe, out=folder, stop=stop), usd_per_hour=usd_per_hour, test=test)
+                run = _run_apart(plan, folder, usd_per_hour)  # finds the images in the cache
+            else:
+                trained = train(ready, plan.recipe, out=folder, stop=stop)
+                run = measure(trained, usd_per_hour=usd_per_hour, test=test)
+            return run.model_copy(update={"found": found}).save(folder)
         except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
             reason = str(error) or type(error).__name__
     return failed_run(plan, images, reason, watch.cost.priced(usd_per_hour)).save(folder)
@@ -305,15 +323,15 @@ def run_there(
 
     Images at a URI are read by each node for itself; others are packed here, and each node is sent the pack once.
     """
-    if run := finished_run(folder, plan):
-        return run
     with cluster.lock:
-        images = shelf.images(plan)  # bad images concern every run: let that end the sweep
+        if run := finished_run(folder, plan, shelf):
+            return run
+        images, found = shelf.images(plan), shelf.found(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
             luggage, files = _sent(plan, shelf, cluster)
             cluster.run(_run_on_node, (plan, luggage, files, usd_per_hour, test), folder, stop=stop)
-            return load_run(folder)
+            return load_run(folder).model_copy(update={"found": found}).save(folder)
         except ScrimpError as error:
             reason = str(error)
     return failed_run(plan, images, reason, watch.cost.priced(usd_per_hour)).save(folder)

@@ -460,8 +460,8 @@ def test_a_plan_can_distil(photos: Path, tmp_path: Path) -> None:
     run = run_plan(plan, tmp_path / "run")
     assert run.plan == plan
     assert run.image_counts["train"] == 6
-    assert sweeping.finished_run(tmp_path / "run", plan) is not None
-    assert sweeping.finished_run(tmp_path / "run", plan.but(distillation=None)) is None
+    assert sweeping.finished_run(tmp_path / "run", plan, sweeping.Shelf()) is not None
+    assert sweeping.finished_run(tmp_path / "run", plan.but(distillation=None), sweeping.Shelf()) is None
     with pytest.raises(SettingError, match="drop one"):
         plan.but(selection={"keep": 6})
 

@@ -2,12 +2,16 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from make_photos import save_photo
 
 from scrimp import sweeping as room
 from scrimp.errors import ImageError, SettingError, StorageError, UnknownName
+from scrimp.images import find_images
 from scrimp.meter import load_run, load_runs
-from scrimp.sweeping import keep_best, sweep, vary
+from scrimp.subset import select
+from scrimp.sweeping import Shelf, finished_run, keep_best, run_plan, sweep, vary
 
 AXES = {"recipe.seed": [0, 1], "recipe.model": ["simple_cnn", "ultralight"]}
 
@@ -60,6 +64,55 @@ def test_finished_runs_are_not_repeated_and_missing_ones_are_made(base, tmp_path
     runs = sweep(plans, tmp_path)
     assert trained == [plan.recipe for plan in plans[2:]]
     assert runs[:2] == first
+
+
+@pytest.mark.parametrize("changed", ["kept list", "photos", "features"])
+def test_a_run_of_what_has_changed_since_is_made_again(base, photos, tmp_path, changed):
+    copied, kept, features = shutil.copytree(photos, tmp_path / "copy"), tmp_path / "kept.json", tmp_path / "seen.npy"
+    images = find_images(copied)
+    numbers = np.random.default_rng(0).normal(size=(42, 5))
+    tables = base | {"images": {"source": str(copied)}, "recipe": base["recipe"] | {"model": "simple_cnn"}}
+    if changed == "kept list":
+        select(images, keep=12).save(kept)
+        tables["images"]["subset"] = str(kept)
+    if changed == "features":
+        np.save(features, numbers)
+        tables["selection"] = {"keep": 12, "method": "herding", "features": str(features)}
+    [plan] = vary(tables, {})
+    [first] = sweep([plan], tmp_path / "out")
+    assert sweep([plan], tmp_path / "out") == [first]
+    if changed == "kept list":
+        select(images, keep=12, seed=1).save(kept)
+    elif changed == "features":
+        np.save(features, -(numbers[::-1] ** 3))
+    else:
+        save_photo(copied / "red" / "new.jpg", (9, 9, 9), seed=0)
+    [again] = sweep([plan], tmp_path / "out")
+    assert again.plan == first.plan
+    assert again.fingerprint != first.fingerprint
+    assert load_run(again.folder) == again
+
+
+def test_what_cannot_be_made_again_is_taken_as_it_is(base, photos, tmp_path, monkeypatch):
+    """Neither is anything selected, distilled or packed again, nor asked of a run whose images nobody wrote down."""
+    copied = shutil.copytree(photos, tmp_path / "copy")
+    (copied / "red" / "003.jpg").write_text("not an image")
+    tables = base | {"images": {"source": str(copied)}, "recipe": base["recipe"] | {"model": "simple_cnn"}}
+    chosen = {"selection": {"keep": 12, "method": "herding"}}
+    plans = [
+        *vary(tables, {"images.folds": [3], "images.fold": [0, 1]}),
+        *vary(tables | chosen, {}),
+        *vary(tables | {"distillation": {"per_class": 2, "image_px": 16}}, {}),
+    ]
+    runs = sweep(plans, tmp_path / "out")
+    assert [run.status for run in runs] == ["finished"] * 4
+    with monkeypatch.context() as patched:
+        for name in ("prepare", "select", "distill", "redivided"):
+            patched.setattr(room, name, None)
+        assert sweep(plans, tmp_path / "out") == runs
+    alone = run_plan(plans[2], tmp_path / "alone")
+    shutil.rmtree(copied)
+    assert finished_run(tmp_path / "alone", plans[2], Shelf()) == alone
 
 
 def test_one_that_fails_is_a_row_with_its_reason_and_is_tried_again(base, tmp_path, monkeypatch):

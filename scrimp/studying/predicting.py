@@ -14,13 +14,13 @@ from scrimp.batches import Prepared, prepare
 from scrimp.cores import cores
 from scrimp.cost import dollars
 from scrimp.errors import WeightsError
-from scrimp.images import Images, ImageSource, find_images
+from scrimp.images import Images, ImageSource
 from scrimp.models import MODELS, build, size_mb, weights_at_hand
 from scrimp.plan import Plan
 from scrimp.progress import bar
 from scrimp.studying.plans import Part, Study
 from scrimp.studying.targets import with_target
-from scrimp.sweeping import finished_run
+from scrimp.sweeping import Shelf, finished_run
 from scrimp.techniques import plans_of
 from scrimp.training.weigh import Weight, weigh
 
@@ -94,18 +94,12 @@ def foresee(study: Study, out: Path, *, usd_per_hour: float | None = None) -> Fo
 class _Desk:
     """What has been found and timed so far. silent: libraries whose hub did not answer."""
 
-    found: dict[ImageSource, Images] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
     decoding: dict[tuple[ImageSource, int], float] = field(default_factory=dict)
     weights: dict[tuple[ImageSource, str, int], tuple[Weight, float]] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
     has_weights: set[str] = field(default_factory=set)
     silent: set[str] = field(default_factory=set)
-
-    def images(self, source: ImageSource) -> Images:
-        source = source.but(folds=None, fold=0)
-        if source not in self.found:
-            self.found[source] = find_images(source)
-        return self.found[source]
 
     def decode_s(self, plan: Plan, ready: Prepared) -> float:
         """Seconds to decode an image at the plan's size, on one core."""
@@ -154,12 +148,14 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
         done = (folder / "codes.json").is_file()
         return Foreseen(name, 0 if done else len(part.codes), len(part.codes), 0.0 if done else None, 0.0)
     plans = plans_of(part.runs())
-    left = [plan for plan in with_target(plans, part, folder) if not _is_done(plan, part, folder / plan.name)]
+    left = [
+        plan for plan in with_target(plans, part, folder) if not _is_done(plan, part, folder / plan.name, desk.shelf)
+    ]
     left = [plan for plan in left if desk.can_start(plan)]
     times = part.trials or 1
     seconds, gb, packs = 0.0, _PAGE_GB, dict[tuple[ImageSource, int], tuple[float, float]]()
     for plan in left:
-        images = desk.images(plan.images)
+        images = desk.shelf.images(plan)
         ready = prepare(images, image_px=plan.preparation.image_px, pack="none")
         weight, mb = desk.weight(plan, ready)
         seconds += times * (_run_seconds(plan, images, weight) + (_PROCESS_S if part.techniques else 0.0))
@@ -176,8 +172,8 @@ def _foreseen(name: str, part: Part, folder: Path, desk: _Desk) -> Foreseen:
     return Foreseen(name, times * len(left), times * len(plans), seconds, gb)
 
 
-def _is_done(plan: Plan, part: Part, folder: Path) -> bool:
-    return (folder / "plan.toml").is_file() if part.trials else finished_run(folder, plan) is not None
+def _is_done(plan: Plan, part: Part, folder: Path, shelf: Shelf) -> bool:
+    return (folder / "plan.toml").is_file() if part.trials else finished_run(folder, plan, shelf) is not None
 
 
 def _run_seconds(plan: Plan, images: Images, weight: Weight) -> float:
