@@ -89,14 +89,16 @@ def find_images(
         table = _pick_boxes(table, wanted)
         table = _drop_classes(table, wanted)
         table = _thin(table, wanted)
-        images = _divided(table, wanted)
+        images = with_printable_names(_divided(table, wanted))
+        if wanted.subset is not None:
+            images = only_kept(images, wanted.subset)
         if wanted.test is not None:
-            others = wanted.but(source=wanted.test, test=None, classes=None, min_per_class=None, per_class=None)
-            images = tested_on(images, find_images(others))
+            whole = {"subset": None, "classes": None, "min_per_class": None, "per_class": None}
+            others = wanted.but(source=wanted.test, test=None, **whole)
+            images = with_printable_names(tested_on(images, find_images(others)))
         if wanted.folds is not None:
             images = in_fold(images, wanted.folds, wanted.fold)
-    images = replace(with_printable_names(images), cost=watch.cost)
-    return images if wanted.subset is None else only_kept(images, wanted.subset)
+    return replace(images, cost=images.cost + watch.cost)
 
 
 def _settings(source: str | Path | ImageSource, given: dict[str, Any]) -> ImageSource:

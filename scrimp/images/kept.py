@@ -75,7 +75,7 @@ def only_kept(images: Images, path: str) -> Images:
         raise SettingError(
             f"subset='{path}' does not match the images: it was chosen from {kept.chosen_from:,} training images of "
             f"'{kept.source}', and here are {len(train):,} of '{images.source.source}'; {told}. Select again, or give "
-            "the options that the images were found with (classes, per_class, split_seed, …)."
+            "the options that the images were found with (classes, per_class, split_seed, test, …)."
         )
     rows = np.sort(np.concatenate([np.array(chosen, dtype=np.int64), images.rows("val"), images.rows("test")]))
     note = f"{len(chosen):,} of {len(train):,} training images are kept, by method '{kept.method}', as in '{path}'."

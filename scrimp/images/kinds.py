@@ -54,7 +54,8 @@ class ImageSource(Settings):
     box_margin: float = Field(default=0.0, ge=0, le=100)
     """Room left around a box, percent of its width and height on each side, as far as the image goes."""
     subset: str | None = None
-    """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole."""
+    """A kept list (kept.json) of `select`: of the training images only those that it names; val and test stay whole.
+    Folds are cut from what is then left."""
     test: str | None = None
     """Where val and test come from when all of `source` is to train on; its classes must have the same names."""
     remote: Remote = "cache"
@@ -73,7 +74,7 @@ class ImageSource(Settings):
 
     @model_validator(mode="after")
     def _what_tests_is_not_cut_down(self) -> Self:
-        for name, value in {"folds": self.folds, "subset": self.subset, "boxes": self.boxes}.items():
+        for name, value in {"folds": self.folds, "boxes": self.boxes}.items():
             if self.test is not None and value is not None:
                 raise SettingError(f"{name}={value} is not for images that are tested on others, test='{self.test}'.")
         return self

@@ -19,6 +19,7 @@ from scrimp.images import Images
 from scrimp.images.fingerprint import fingerprint, hash_ranks
 from scrimp.images.kept import Kept, read_kept, training_print
 from scrimp.images.kinds import images_per_class
+from scrimp.images.printable import printable
 from scrimp.models import MODELS
 from scrimp.progress import bar
 from scrimp.settings import Settings, to_toml
@@ -102,12 +103,21 @@ class Selected(Images):
     training_print: str
 
     def save(self, path: str | Path) -> Kept:
-        """Writes the kept list, which `find_images(…, subset=path)` and `--subset` take, and returns it."""
+        """Writes the kept list, which `find_images(…, subset=path)` and `--subset` take, and returns it.
+
+        Raises `SettingError` for what was selected in a fold: folds are cut from what a list keeps.
+        """
+        if self.source.folds is not None:
+            raise SettingError(
+                f"A kept list is of all training images, but folds={self.source.folds} left a part of them to choose "
+                "from: select without folds, and give them beside the list."
+            )
+        names = _names_at_home(self)
         kept = Kept(
             source=self.source.source,
             chosen_from=self.chosen_from,
             fingerprint=self.training_print,
-            keys=tuple(self.keys[row] for row in self.rows("train")),
+            keys=tuple(names[row] for row in self.rows("train")),
             method=self.selection.method,
             seed=self.selection.seed,
             selection=self.selection.model_dump(),
@@ -279,7 +289,13 @@ def _earlier(images: Images) -> tuple[Cost | None, int, str]:
     if images.source.subset is not None:
         kept = read_kept(images.source.subset)
         return kept.cost, kept.chosen_from, kept.fingerprint
-    return None, len(images.rows("train")), training_print(images)
+    return None, len(images.rows("train")), training_print(replace(images, keys=_names_at_home(images)))
+
+
+def _names_at_home(images: Images) -> tuple[str, ...]:
+    """The keys, without the place that stands before those of training images which are tested on others."""
+    here = f"{printable(images.source.source)}/"
+    return images.keys if images.source.test is None else tuple(key.removeprefix(here) for key in images.keys)
 
 
 def _notes(images: Images, selected: Selected) -> list[str]:

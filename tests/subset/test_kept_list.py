@@ -11,8 +11,10 @@ from make_photos import save_photo
 
 from scrimp import cli
 from scrimp.errors import NotFound, SettingError
-from scrimp.images import find_images
+from scrimp.images import ImageSource, find_images
+from scrimp.plan import Plan
 from scrimp.subset import select
+from scrimp.sweeping import Shelf
 
 
 @pytest.fixture
@@ -98,6 +100,32 @@ def test_a_selection_of_a_selection_fits_the_images_it_came_from(kept, photos, t
     fewer.save(tmp_path / "fewer.json")
     assert find_images(photos, subset=tmp_path / "fewer.json").keys == fewer.keys
     assert fewer.choosing.seconds > kept.choosing.seconds
+
+
+def test_a_list_of_images_that_are_tested_on_others(photos, tmp_path):
+    """A class is called as the folder itself, so that its name stands twice before the keys."""
+    own, list_file = shutil.copytree(photos, tmp_path / "red"), tmp_path / "kept.json"
+    chosen = select(find_images(own, test=photos), keep=12)
+    chosen.save(list_file)
+    assert all((own / key).is_file() for key in json.loads(list_file.read_text())["keys"])
+    found = find_images(own, test=photos, subset=list_file)
+    assert found.keys == chosen.keys
+    assert found.splits.tolist() == chosen.splits.tolist()
+    assert found.cost.seconds > chosen.choosing.seconds
+    select(found, keep=6).save(tmp_path / "fewer.json")
+    assert len(find_images(own, test=photos, subset=tmp_path / "fewer.json").rows("train")) == 6
+    with pytest.raises(SettingError, match=r"does not match .* of its 12 are not.* split_seed, test"):
+        find_images(own, subset=list_file)
+
+
+def test_folds_are_cut_from_what_a_list_keeps(kept, photos, tmp_path):
+    source = ImageSource(source=str(photos), subset=str(tmp_path / "kept.json"), folds=3, fold=1)
+    found = find_images(source)
+    assert (len(found.rows("train")) + len(found.rows("val"))) == 12 + len(kept.rows("val"))
+    plan = Plan(images=source, recipe={"model": "simple_cnn"})
+    assert Shelf().images(plan).fingerprint == found.fingerprint
+    with pytest.raises(SettingError, match="select without folds"):
+        select(found, keep=6).save(tmp_path / "fewer.json")
 
 
 # ---------------------------------------------------------------- export
