@@ -43,11 +43,12 @@ def hash_ranks(keys: Sequence[str], salt: str) -> npt.NDArray[np.uint64]:
     Cost: a few seconds per million keys.
     """
     head = as_bytes(salt) + b"/"
-    digests = b"".join(hashlib.sha256(head + as_bytes(_composed(key))).digest()[:8] for key in keys)
+    digests = b"".join(hashlib.sha256(head + as_bytes(composed(key))).digest()[:8] for key in keys)
     return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
-def _composed(key: str) -> str:
+def composed(key: str) -> str:
+    """The same name with accented letters in the one of their two spellings in Unicode that is shorter (NFC)."""
     return key if key.isascii() else unicodedata.normalize("NFC", key)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scrimp.cost import Cost
 from scrimp.errors import SettingError
-from scrimp.images.fingerprint import fingerprint
+from scrimp.images.fingerprint import composed, fingerprint
 from scrimp.images.kinds import Images
 from scrimp.store import read_bytes, write_whole
 
@@ -51,10 +51,22 @@ def read_kept(path: str | Path) -> Kept:
 
 
 def training_print(images: Images) -> str:
-    """Changes with the name or label of any training image; not with their dates or place, so that a copy fits too."""
-    rows = images.rows("train")
-    keys = [images.keys[row] for row in rows]
-    return fingerprint(keys, images.labels[rows], images.classes, images.task)
+    """Changes with the name or label of any training image; not with their dates or place, so that a copy fits too.
+
+    Nor with the spelling of accented letters, by which a copy may have its names in another order.
+    """
+    rows, classes = images.rows("train"), list(map(composed, images.classes))
+    keys = [composed(images.keys[row]) for row in rows]
+    by_name = np.array(sorted(range(len(classes)), key=classes.__getitem__), dtype=np.int64)
+    labels = images.labels[rows]
+    if images.task == "classify":
+        labels = np.argsort(by_name)[labels]
+    elif images.task == "multilabel":
+        labels = labels[:, by_name]
+    if not all(map(str.isascii, keys)):
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        keys, labels = [keys[i] for i in order], labels[order]
+    return fingerprint(keys, labels, sorted(classes), images.task)
 
 
 def only_kept(images: Images, path: str) -> Images:
@@ -63,10 +75,10 @@ def only_kept(images: Images, path: str) -> Images:
     Raises `SettingError` where the list was made from other training images.
     """
     kept, train = read_kept(path), images.rows("train")
-    names = set(kept.keys)
-    chosen = [row for row in train.tolist() if images.keys[row] in names]
+    names = set(map(composed, kept.keys))
+    chosen = [row for row in train.tolist() if composed(images.keys[row]) in names]
     if len(chosen) < len(names) or training_print(images) != kept.fingerprint:
-        missing = sorted(names - {images.keys[row] for row in chosen})
+        missing = sorted(names - {composed(images.keys[row]) for row in chosen})
         told = (
             f"{len(missing):,} of its {len(names):,} are not, such as '{missing[0]}'"
             if missing

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from make_photos import save_photo
 from scrimp import cli
 from scrimp.errors import NotFound, SettingError
 from scrimp.images import ImageSource, find_images
+from scrimp.images.fingerprint import fingerprint
+from scrimp.images.kept import training_print
 from scrimp.plan import Plan
 from scrimp.subset import select
 from scrimp.sweeping import Shelf
@@ -126,6 +129,31 @@ def test_folds_are_cut_from_what_a_list_keeps(kept, photos, tmp_path):
     assert Shelf().images(plan).fingerprint == found.fingerprint
     with pytest.raises(SettingError, match="select without folds"):
         select(found, keep=6).save(tmp_path / "fewer.json")
+
+
+def test_accents_count_the_same_in_both_spellings(photos, tmp_path):
+    """The classes and photos are sorted otherwise in one spelling than in the other."""
+    for form in ("NFC", "NFD"):
+        for number, (name, colour) in enumerate({"zinnia": (200, 30, 30), "ézine": (30, 200, 30)}.items()):
+            for index in range(20):
+                file = unicodedata.normalize(form, f"{name}/{'zé'[index % 2]}{index:03d}.jpg")
+                save_photo(tmp_path / form / file, colour, seed=100 * number + index)
+    chosen = select(find_images(tmp_path / "NFC"), keep=8)
+    chosen.save(tmp_path / "kept.json")
+    found = find_images(tmp_path / "NFD", subset=tmp_path / "kept.json")
+    assert found.classes[0] != chosen.classes[1] == "ézine"
+    names = {unicodedata.normalize("NFC", found.keys[row]) for row in found.rows("train")}
+    assert names == {chosen.keys[row] for row in chosen.rows("train")}
+    (tmp_path / "NFD" / found.keys[found.rows("train")[0]]).unlink()
+    with pytest.raises(SettingError, match="1 of its 8 are not"):
+        find_images(tmp_path / "NFD", subset=tmp_path / "kept.json")
+
+
+def test_lists_of_earlier_versions_stay_valid(photos):
+    images = find_images(photos)
+    keys = [images.keys[row] for row in images.rows("train")]
+    labels = images.labels[images.rows("train")]
+    assert training_print(images) == fingerprint(keys, labels, images.classes, "classify")
 
 
 # ---------------------------------------------------------------- export
