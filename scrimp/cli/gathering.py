@@ -103,8 +103,11 @@ def select(
 
     from scrimp.images import ImageSource, find_images
     from scrimp.subset import select
+    from scrimp.subset.exporting import check_export
 
     found = find_images(ImageSource(source=src, **images))
+    if export:
+        check_export(found, export)
     how = {"method": method, "features": features, "image_px": image_size, "seed": seed}
     chosen = select(found, keep=keep, balance=cast("Any", balance), **cast("Any", how))
     path = out or default_out(src) / "kept.json"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from make_photos import save_photo
 
-from scrimp import cli
-from scrimp.errors import NotFound, SettingError
+from scrimp import cli, store
+from scrimp.errors import NotFound, SettingError, StorageError
 from scrimp.images import ImageSource, find_images
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.kept import training_print
@@ -201,6 +201,61 @@ def test_boxes_are_cut_out(photos, tmp_path):
         assert image.size == (20, 24)
 
 
+def labelled(photos, tmp_path, *labels):
+    """A manifest of the photos by these names of their classes."""
+    names = dict(zip(("blue", "green", "red"), labels, strict=True))
+    lines = [f'"{path}","{names[path.parent.name]}"' for path in sorted(photos.rglob("*.jpg"))]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label", *lines]))
+    return tmp_path / "table.csv"
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        (("..", "b", "c"), r"The class '\.\.' cannot be written as a folder"),
+        ((".hid", "b", "c"), r"The class '\.hid' cannot be written as a folder"),
+        (("a/b", "a_b", "c"), "The classes 'a/b' and 'a_b' would both be written as the folder 'a_b'"),
+    ],
+)
+def test_classes_that_are_no_folders_are_refused(photos, tmp_path, labels, wanted):
+    kept = select(find_images(labelled(photos, tmp_path, *labels)), keep=6)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(SettingError, match=wanted):
+        kept.export(tmp_path / "out")
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_an_export_is_whole_or_not_there(kept, tmp_path, monkeypatch, error):
+    written, real = [], store.write_whole
+
+    def breaks_off(path, content):
+        if len(written) == 5:
+            raise error
+        written.append(path)
+        real(path, content)
+
+    (tmp_path / "out").mkdir()
+    before = set(tmp_path.rglob("*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write_whole", breaks_off)
+        with pytest.raises((KeyboardInterrupt, StorageError)):
+            kept.export(tmp_path / "out")
+    assert set(tmp_path.rglob("*")) == before
+    kept.export(tmp_path / "out")
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 12
+
+
+def test_names_are_cut_to_what_a_disk_takes(photos, tmp_path):
+    copied = shutil.copytree(photos, tmp_path / "copy")
+    for path in sorted(copied.rglob("*.jpg")):
+        path.rename(path.with_name(f"{path.stem}{'é' * 124}.jpg"))
+    select(find_images(copied), keep=6).export(tmp_path / "out")
+    names = [path.name for path in (tmp_path / "out").rglob("*.jpg")]
+    assert len(names) == 6
+    assert {len(name.encode()) for name in names} == {255}
+
+
 # ---------------------------------------------------------------- command line
 
 
@@ -229,6 +284,16 @@ def test_from_the_command_line(photos, tmp_path, monkeypatch, capsys):
     assert result["image_counts"]["train"] == 12
     assert result["plan"]["images"]["subset"] == "kept.json"
     assert result["costs"]["read and select"]["seconds"] > told["cost"]["seconds"]
+
+
+def test_what_cannot_be_exported_is_refused_before_choosing(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "mine.txt").touch()
+    code, _, err = run(monkeypatch, capsys, "select", photos, "--keep", 12, "--export", "few", "--out", "kept.json")
+    assert code == 2
+    assert "'few' is not empty" in err
+    assert not (tmp_path / "kept.json").exists()
 
 
 def test_without_json_it_is_told_in_words(photos, tmp_path, monkeypatch, capsys):
