@@ -113,10 +113,11 @@ def _by_model(ready: Prepared, name: str) -> tuple[dict[str, Tensor], Cost, str]
 def _by_own(ready: Prepared, features: str) -> tuple[dict[str, Tensor], Cost, str]:
     """What pixels, or a network trained here, say; from the cache, or into it."""
     from scrimp.training.keeping import identity_of, keep, read_kept
+    from scrimp.training.together import from_first
 
     asked = _small_recipe(ready).model_dump_json() if features == TRAINED else f"{_COMPONENTS} {_TO_FIT}"
     name = fingerprint(f"{features} {_VERSION} {asked}", identity_of(ready), ready.images.fingerprint)[:32]
-    kept = read_kept(name)
+    kept = from_first(read_kept(name))  # what one has, all must have, who would else wait for it to train with them
     if kept is not None:
         return kept.tensors, kept.cost, ""
     with Stopwatch(shared_sensor()) as watch:

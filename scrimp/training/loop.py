@@ -260,7 +260,8 @@ def _learn(stage: Stage, batch: Batch, px: int, order: Generator) -> None:
     if images.task == "classify":
         stage.right += (outputs.argmax(1) == labels).sum()
     if stage.dynamics is not None:
-        stage.dynamics.add(batch.rows, outputs, labels)
+        for share in together.from_all((batch.rows, outputs.cpu(), labels.cpu())):
+            stage.dynamics.add(*share)
     stage.images += len(labels)
 
 

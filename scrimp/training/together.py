@@ -86,6 +86,16 @@ def from_first(value: T) -> T:
     return box[0]
 
 
+def from_all(value: T) -> list[T]:
+    """What each of the processes has, whatever it is, in their order."""
+    size = team().size
+    if size == 1:
+        return [value]
+    every: list[Any] = [None] * size
+    dist.all_gather_object(every, value)
+    return every
+
+
 def start_alike(model: nn.Module) -> None:
     """Gives the model the weights and buffers that it has in the first process."""
     if team().size > 1:
@@ -148,11 +158,9 @@ def whole_cost(cost: Cost) -> Cost:
     Of energy the sum over machines; within one the sum of estimates by load, which are of each process, or the largest
     of what sensors say, which see the whole machine.
     """
-    size = team().size
-    if size == 1:
+    if team().size == 1:
         return cost
-    every: list[Any] = [None] * size
-    dist.all_gather_object(every, (node(), cost))
+    every = from_all((node(), cost))
     machines: dict[str, list[Cost]] = {}
     for machine, one in every:
         machines.setdefault(machine, []).append(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from scrimp.batches import batches, prepare
 from scrimp.cost import Cost
 from scrimp.errors import ScrimpError, SettingError
 from scrimp.images import find_images
+from scrimp.subset import features
+from scrimp.subset.features import see_scores
 from scrimp.training import Recipe, together, train
+from scrimp.training.dynamics import Dynamics
 from scrimp.training.together import Team, run_together
 
 PLAIN = Recipe(
@@ -84,6 +88,36 @@ def test_two_processes_learn_what_one_does(photos: Path, tmp_path: Path) -> None
     assert {path.name for path in (tmp_path / "two" / "plain").iterdir()} == {
         "history.csv", "model.safetensors", "model.json",
     }  # fmt: skip
+
+
+def watch_what_is_hard(photos: Path, out: Path) -> None:
+    """Leaves what each process makes of it in a file of its own; each has its own cache, as on two machines."""
+    scrimp.cost.CodeCarbonSensor = Sensor  # type: ignore[misc, assignment]
+    torch.set_num_threads(1)
+    rank = os.environ.get("RANK", "alone")
+    os.environ["SCRIMP_CACHE"] = str(out / f"cache-{rank}")
+    features._EPOCHS = 2
+    images = find_images(photos)
+    ready = prepare(images, image_px=16)
+    rows, dynamics = ready.images.rows("train"), Dynamics(len(images))
+    train(ready, PLAIN.but(epochs=4), out=out / "run", dynamics=dynamics)
+    scores = [see_scores(images, "el2n", 16).scores]
+    if rank == "1":
+        shutil.rmtree(out / "cache-1" / "features")
+    scores.append(see_scores(images, "el2n", 16).scores)
+    np.save(out / f"{rank}.npy", [dynamics.el2n(rows).numpy(), dynamics.forgetting(rows).numpy(), *scores])
+
+
+def test_two_processes_find_hard_what_one_does(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_EPOCHS", 2)  # the processes set these two for themselves
+    monkeypatch.setenv("SCRIMP_CACHE", str(tmp_path))
+    run_together(2, watch_what_is_hard, photos, tmp_path)
+    watch_what_is_hard(photos, tmp_path)
+    first, second, alone = (np.load(tmp_path / f"{rank}.npy") for rank in (0, 1, "alone"))
+    assert np.array_equal(first, second)
+    assert np.array_equal(first[2], first[3])
+    assert np.allclose(first[0], alone[0], atol=1e-3)
+    assert (first[1] == alone[1]).mean() > 0.9, "an answer on the verge may fall to either side"
 
 
 def only_the_second_fails() -> None:
