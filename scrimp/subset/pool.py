@@ -55,9 +55,10 @@ class Method(NamedTuple):
 
 def unit(values: npt.NDArray[np.floating]) -> Vectors:
     """Rows at length 1, float32 (n, d); rows of zeros, which have no direction, get one of their own, (n, d + 1)."""
-    lengths = np.linalg.norm(values, axis=1)
-    nothing = lengths == 0
-    scaled = values / np.where(nothing, 1, lengths)[:, None]
+    largest = np.abs(values).max(axis=1, initial=0)
+    nothing = largest == 0
+    scaled = np.ldexp(values, -np.frexp(largest)[1][:, None])  # else squares may be too large or small for a float
+    scaled /= np.where(nothing, 1, np.linalg.norm(scaled, axis=1))[:, None]
     if nothing.any():
         scaled = np.column_stack([scaled, nothing])
     return np.ascontiguousarray(scaled, dtype=np.float32)

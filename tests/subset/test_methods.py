@@ -40,6 +40,18 @@ def likeness(values):
     return 1 - cdist(values, values, "cosine") / 2
 
 
+@pytest.mark.parametrize("scale", [1e-44, 1e-25, 1, 1e20, 8e37])
+def test_rows_have_length_1_however_large_they_were(scale):
+    values = (np.array([[3.0, 4, 0], [0, 0, 0], [-1, 2, 2]]) * scale).astype(np.float32)
+    exact = values.astype(np.float64)
+    lengths = np.sqrt((exact**2).sum(axis=1))
+    lengths[1] = 1
+    found = unit(values)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[:, :3], exact / lengths[:, None], rtol=1e-6)
+    assert found[:, 3].tolist() == [0, 1, 0]
+
+
 # ---------------------------------------------------------------- chance
 
 
