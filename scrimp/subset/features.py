@@ -30,8 +30,9 @@ Score = Literal["el2n", "forgetting"]
 
 _VERSION = 1  # of what is kept
 _COMPONENTS = 128  # of the pixels
-_TO_FIT = 5_000  # images that the components are found from
-_BLOCK = 4096  # images whose pixels are held as floats at once
+_TO_FIT = 5_000  # images that the components are found from, where they are small
+_BLOCK = 4096  # images whose pixels are held as floats at once, where they are small
+_HELD_BYTES = 512_000_000  # of pixels as floats at once, at most, but for as many images as there are components
 _EPOCHS = 10  # of the small network
 _BATCH = (16, 512)  # images per step, least and most, else a fiftieth of an epoch
 
@@ -137,10 +138,12 @@ def _components(ready: Prepared) -> dict[str, Tensor]:
         ready.let_go()
         return found * np.float32(1 / 255)
 
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _TO_FIT)).astype(np.int64)]
-    count = min(_COMPONENTS, len(sample), 3 * ready.image_px**2)
+    held = max(_COMPONENTS, _HELD_BYTES // (4 * 3 * ready.image_px**2))
+    fitted, block = min(len(rows), _TO_FIT, held), min(_BLOCK, held)
+    sample = rows[np.linspace(0, len(rows) - 1, fitted).astype(np.int64)]
+    count = min(_COMPONENTS, fitted, 3 * ready.image_px**2)
     pca = PCA(count, svd_solver="randomized", random_state=0).fit(floats(sample))
-    blocks = [pca.transform(floats(rows[start : start + _BLOCK])) for start in range(0, len(rows), _BLOCK)]
+    blocks = [pca.transform(floats(rows[start : start + block])) for start in range(0, len(rows), block)]
     return {"values": torch.from_numpy(np.concatenate(blocks).astype(np.float32))}
 
 

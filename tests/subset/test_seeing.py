@@ -40,6 +40,23 @@ def test_components_are_those_of_a_whole_decomposition(photos):
     np.testing.assert_allclose(found @ found.T, centred @ centred.T, atol=1e-3)
 
 
+def test_memory_for_pixels_is_bounded(photos, monkeypatch):
+    """Room for 30 of 42 images at a time; the components are found from these, and from no fewer than there are."""
+    from sklearn.decomposition import PCA
+
+    held = []
+    for name in ("fit", "transform"):
+        real = getattr(PCA, name)
+        monkeypatch.setattr(PCA, name, lambda pca, x, real=real: held.append(len(x)) or real(pca, x))
+    monkeypatch.setattr(features, "_HELD_BYTES", 30 * 4 * 3 * 8 * 8)
+    monkeypatch.setattr(features, "_COMPONENTS", 5)
+    values = see(find_images(photos), "pixels", 8).values
+    assert held == [30, 30, 12]
+    assert values.shape == (42, 5)
+    monkeypatch.setattr(features, "_COMPONENTS", 40)
+    assert see(find_images(photos), "pixels", 8).values.shape == (42, 40)
+
+
 @pytest.mark.parametrize("kind", ["pixels", "trained"])
 def test_it_is_computed_once_and_billed_twice(photos, kind, monkeypatch):
     monkeypatch.setattr(features, "_EPOCHS", 2)
