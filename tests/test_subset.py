@@ -67,8 +67,8 @@ def test_balanced_shares_are_dealt_in_rounds(counts: list[int], data: st.DataObj
 
 @pytest.mark.parametrize("balance", ["fill", "none"])
 def test_a_larger_selection_extends_a_smaller_one(balance: Any) -> None:
-    images = make_images([30, 5, 12])
-    kept = [set(select(images, keep=k, balance=balance).keys) for k in range(3, 48)]
+    images = make_images([30, 25, 22])
+    kept = [set(select(images, keep=k, balance=balance).keys) for k in range(10, 78)]
     assert all(small < large for small, large in pairwise(kept))
 
 
@@ -102,6 +102,16 @@ def test_the_seed_and_only_the_seed_changes_the_choice() -> None:
 def test_unbalanced_keeps_the_proportions() -> None:
     kept = select(make_images([900, 100]), keep=500, balance="none")
     assert 430 <= np.sum(kept.labels[kept.rows("train")] == 0) <= 470  # 450 expected, spread 6.7
+
+
+def test_a_class_that_would_lose_all_its_images_is_refused() -> None:
+    images = make_images([900, 1, 2])
+    with pytest.raises(SettingError, match=r"leaves no image of 2 of 3 classes, .*: 'c1', 'c2'\. Keep more, or"):
+        select(images, keep=30, balance="none", seed=1)
+    assert len(select(images, keep=903, balance="none").rows("train")) == 903
+    numbers, source = images.labels.astype(np.float32), images.source.but(task="regress")
+    no_class = replace(images, labels=numbers, classes=(), source=source)
+    assert len(select(no_class, keep=30, balance="none", seed=1).rows("train")) == 30
 
 
 def test_the_bill_grows() -> None:

@@ -66,7 +66,8 @@ class Selection(Settings):
     """Side at which they are looked at; by default 32 px for pixels and the small network, 96 px for other models."""
     balance: Literal["equal", "fill", "none"] = "equal"
     """As many of each class as of any other, and a class that has fewer is refused; "fill" takes all that such a class
-    has and more of the others; "none", and any task but classify, takes any images."""
+    has and more of the others; "none", and any task but classify, takes any images, but is refused where they leave a
+    class without one."""
     seed: int = Field(default=0, ge=0)
     """Which of the possible choices; the same number gives the same one."""
 
@@ -145,8 +146,9 @@ def select(
     """Keep the `keep` training images that a method chooses; val and test do not change, and test is not looked at.
 
     The arguments are those of `Selection`. Raises `SettingError` for more images than there are to train on or in a
-    class, fewer than the method can compare, and features that are not numbers. Cost: that of the features, once, and
-    of the method, added to the bill; 4 n d bytes for the features, and no table of n x n.
+    class, fewer than the method can compare, a class that would lose all its images, and features that are not
+    numbers. Cost: that of the features, once, and of the method, added to the bill; 4 n d bytes for the features, and
+    no table of n x n.
 
     >>> import scrimp
     >>> images = scrimp.find_images("digits")
@@ -160,6 +162,7 @@ def select(
         seen = _seen(images, selection)
         _check(images, seen.rows, selection)
         chosen, objective = _choose(images, seen, selection)
+        _check_classes(images, chosen, selection)
         kept = np.sort(np.concatenate([chosen, images.rows("val"), images.rows("test")]))
         cut = images.only(kept)
     before, chosen_from, which = _earlier(images)
@@ -213,6 +216,18 @@ def _check(images: Images, rows: Rows, selection: Selection) -> None:
         raise SettingError(
             f"method='{method}' compares the images that it keeps with one another, and keep={keep:,} leaves a single "
             f"one{of_class}: keep at least {least * len(counts):,}, or take another method, such as 'random'."
+        )
+
+
+def _check_classes(images: Images, chosen: Rows, selection: Selection) -> None:
+    """Refuses a choice that leaves a class without an image to learn from, which no training would take."""
+    had, kept = (np.unique(images.labels[rows]) for rows in (images.rows("train"), chosen))
+    if images.task == "classify" and len(kept) < len(had):
+        lost = [images.classes[label] for label in np.setdiff1d(had, kept)]
+        raise SettingError(
+            f"keep={selection.keep:,} by method='{selection.method}' with balance='{selection.balance}' leaves no "
+            f"image of {len(lost):,} of {len(had):,} classes, which could then not be learnt: {_some(lost)}. Keep "
+            "more, or some of each with balance='equal' or 'fill'."
         )
 
 
