@@ -69,6 +69,14 @@ def test_energy_without_a_sensor_is_refused():
         Purse(Budget(wh=5), began=0.0)
 
 
+def test_energy_that_the_sensor_does_not_see_is_no_budget(photos, tmp_path):
+    with pytest.raises(
+        SettingError, match=r"wh=20 is read off this machine's sensor, .*on='ray://head:10001'.* time or"
+    ):
+        fit(find_images(photos), Budget(wh=20), out=tmp_path, on="ray://head:10001")
+    assert not list(tmp_path.iterdir()), "before anything begins"
+
+
 # ---------------------------------------------------------------- curves
 
 

@@ -47,12 +47,18 @@ def fit(
     models, image_sizes: what may be tried; by default a list that suits the size of the images.
     started: `time.perf_counter()` when spending began; by default now, less what finding the images took.
     on: "ray" or "ray://HOST:10001" has heads solved and candidates trained on a Ray cluster, as many at a time as it
-    takes, and all of its nodes, each at `usd_per_hour`, paid for from beginning to end; see `scrimp.cluster`.
+    takes, and all of its nodes, each at `usd_per_hour`, paid for from beginning to end; see `scrimp.cluster`. Not for
+    a budget of watt-hours.
     Everything counts: decoding, weighing, losing candidates, measuring. Ctrl-C hands back the best so far.
     Raises `BudgetError`, naming the smallest that would do, when no candidate could see every image once, or when none
     is within the ceilings.
     """
     began = time.perf_counter() - images.cost.seconds if started is None else started
+    if budget.wh is not None and on != "here":
+        raise SettingError(
+            f"Budget: wh={budget.wh:g} is read off this machine's sensor, which does not see what the nodes of "
+            f"on='{on}' use: give time or dollars, or fit here."
+        )
     for name in models:
         Recipe(model=name)  # refuses a name that is not known before anything is spent on it
     sensor = shared_sensor()
