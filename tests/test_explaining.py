@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_fscore_support
 
 import scrimp
-from scrimp import cli
+from scrimp import cli, sweeping
 from scrimp.errors import ImageError, NotFound
 from scrimp.explaining import Explanation, calibration, explain
 from scrimp.explaining.calibration import calibrate, expected_error, reliability
@@ -315,6 +315,28 @@ def test_images_that_changed_since_are_told(made, tmp_path):
     save_photo(photos / "train" / "pink" / "0.jpg", (255, 150, 150), seed=78)
     with pytest.raises(ImageError, match="4 classes, but the model knows 3 others"):
         explain(moved)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"selection": {"keep": 12, "method": "herding"}}, {"distillation": {"per_class": 1}}]
+)
+def test_what_is_learnt_from_is_not_chosen_again(chosen, made, tmp_path, monkeypatch):
+    photos = shutil.copytree(made[0], tmp_path / "photos")
+    run = run_plan(scrimp.Plan(**{**plan_for(photos, epochs=1).model_dump(), **chosen}), tmp_path / "run")
+    methods = []
+    real = sweeping.select
+    monkeypatch.setattr(
+        sweeping, "select", lambda *images, **asked: methods.append(asked["method"]) or real(*images, **asked)
+    )
+    monkeypatch.delattr(sweeping, "distill")
+    found = explain(run, pictured=1, corrupted=3)
+    assert methods == ["random"]
+    assert found.scores == run.test
+    [note] = found.notes
+    assert "not done again here" in note
+    save_photo(photos / "test" / "red" / "new.jpg", COLOURS["red"], seed=77)
+    [note] = explain(run, pictured=1, corrupted=3).notes
+    assert "not exactly the images of the run" in note
 
 
 @pytest.fixture(scope="module")
