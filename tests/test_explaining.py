@@ -21,10 +21,11 @@ import scrimp
 from scrimp import cli, sweeping
 from scrimp.errors import ImageError, NotFound
 from scrimp.explaining import Explanation, calibration, explain
-from scrimp.explaining.calibration import calibrate, expected_error, reliability
+from scrimp.explaining.calibration import calibrate, expected_error, probabilities, reliability
 from scrimp.explaining.classes import MANY, qualities_of_classes, qualities_of_labels, side_by_side
 from scrimp.explaining.corruption import CORRUPTIONS, blur, brightness, jpeg, noise
 from scrimp.explaining.looking import Pick, least_sure, most_wrong
+from scrimp.models.saved import BOXED
 from scrimp.scores import LIMIT, fit_temperature
 from scrimp.sweeping import run_plan
 
@@ -75,6 +76,15 @@ def test_a_model_that_exaggerates_is_cooled_down_by_as_much():
     assert found.excess == pytest.approx(found.ece, abs=0.01), "it is surer than right throughout"
     assert found.answers == 3000
     assert calibrate("classify", "val", truth, honest).temperature is None
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel"])
+def test_probabilities_take_no_more_room_than_outputs(task):
+    outputs = np.random.default_rng(0).normal(0, 3, (50, 4)).astype(np.float32)
+    found = probabilities(task, outputs)
+    assert found.dtype == np.float32
+    exact = outputs.astype(np.float64)
+    assert found == pytest.approx(expit(exact) if task == "multilabel" else softmax(exact, axis=1), abs=1e-6)
 
 
 def test_outputs_that_are_never_wrong_have_no_temperature_of_their_own():
@@ -254,6 +264,15 @@ def test_images_of_ones_own_are_looked_at(found):
     [(file, reason)] = found.unreadable
     assert file == "nowhere.jpg"
     assert "nowhere.jpg" in reason
+
+
+def test_images_of_ones_own_are_to_be_cut_like_those_it_learnt_from(made, tmp_path):
+    run = shutil.copytree(made[1], tmp_path / "run")
+    facts = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(facts | {"boxed": True}))
+    file = str(made[0] / "test" / "red" / "0.jpg")
+    assert explain(run, [file], pictured=0, corrupted=3).notes == (BOXED,)
+    assert explain(run, pictured=0, corrupted=3).notes == (), "those of the run are cut"
 
 
 def test_the_least_sure_are_the_least_sure(found):

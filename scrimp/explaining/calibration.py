@@ -50,12 +50,11 @@ def answers(task: Task, truth: Array, outputs: Array) -> tuple[Array, Array]:
     return chances.max(axis=1), chances.argmax(axis=1) == truth
 
 
-def probabilities(task: Task, outputs: Array) -> npt.NDArray[np.float64]:
-    """Of each class, or of each label, (n, classes)."""
+def probabilities(task: Task, outputs: Array) -> Array:
+    """Of each class, or of each label, (n, classes), in the type of the outputs: as float64 they may take gigabytes."""
     from scipy.special import expit, softmax
 
-    logits = outputs.astype(np.float64)
-    chances: npt.NDArray[np.float64] = expit(logits) if task == "multilabel" else softmax(logits, axis=1)
+    chances: Array = expit(outputs) if task == "multilabel" else softmax(outputs, axis=1)
     return chances
 
 

@@ -14,6 +14,8 @@ from scrimp.store import write_whole
 if TYPE_CHECKING:
     from scrimp.models.classifier import Classifier
 
+BOXED = "It learnt from images that were cut to boxes: give it images that are cut so as well."
+"""What is told where such a model is given images from elsewhere."""
 
 _OUTPUT: dict[Task, str] = {
     "classify": "logits (n, classes); their softmax is the probability of each class",

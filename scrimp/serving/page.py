@@ -15,8 +15,9 @@ from PIL import Image
 
 from scrimp.errors import ImageError, NotFound, SettingError
 from scrimp.meter import SHEET_ROWS, Run, load_run
+from scrimp.models.saved import BOXED
 from scrimp.scores import number
-from scrimp.serving.predicting import BOXED, Prediction, Predictor
+from scrimp.serving.predicting import Prediction, Predictor
 from scrimp.serving.service import Refused, Service
 
 Pixels = npt.NDArray[np.uint8]

@@ -25,7 +25,7 @@ from scrimp.errors import ImageError, MissingExtra, NotFound, SettingError, Stor
 from scrimp.images.folder import is_image_name
 from scrimp.images.kinds import Task
 from scrimp.meter import Run
-from scrimp.models.saved import load_model, read_facts
+from scrimp.models.saved import BOXED, load_model, read_facts
 from scrimp.progress import bar, be_silent
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ ONNX_FILES = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 
 THRESHOLD = 0.5
 """A label counts as present from this probability on."""
-
-BOXED = "It learnt from images that were cut to boxes: give it images that are cut so as well."
 
 _TOGETHER = 32  # images in a batch: more are hardly faster on a CPU
 _SHARE = 256  # files handed to a process at a time: its threads read ahead within these
