@@ -21,9 +21,10 @@ import scrimp
 from scrimp import cli, sweeping
 from scrimp.errors import ImageError, NotFound
 from scrimp.explaining import Explanation, calibration, explain
-from scrimp.explaining.calibration import calibrate, expected_error, probabilities, reliability
+from scrimp.explaining.calibration import calibrate, error_by_chance, expected_error, probabilities, reliability
 from scrimp.explaining.classes import MANY, qualities_of_classes, qualities_of_labels, side_by_side
 from scrimp.explaining.corruption import CORRUPTIONS, blur, brightness, jpeg, noise
+from scrimp.explaining.kinds import Calibration
 from scrimp.explaining.looking import Pick, least_sure, most_wrong
 from scrimp.models.saved import BOXED
 from scrimp.scores import LIMIT, fit_temperature
@@ -76,6 +77,28 @@ def test_a_model_that_exaggerates_is_cooled_down_by_as_much():
     assert found.excess == pytest.approx(found.ece, abs=0.01), "it is surer than right throughout"
     assert found.answers == 3000
     assert calibrate("classify", "val", truth, honest).temperature is None
+
+
+def test_chance_is_told_from_a_fault():
+    """Twenty honest models: about one of them is above what 95 % stay within. One that exaggerates always is."""
+    for n in (50, 300):
+        above = 0
+        for seed in range(20):
+            dice = np.random.default_rng(seed)
+            outputs = dice.normal(0, 2, (n, 4))
+            truth = np.array([dice.choice(4, p=chances) for chances in softmax(outputs, axis=1)])
+            above += not calibrate("classify", "test", truth, outputs).honest
+            assert not calibrate("classify", "test", truth, 4 * outputs).honest
+        assert above <= 4
+    sure = np.full(10_000, 0.7)  # one bin, of normal spread: the mean of |x| has its 95 % at 1.96 standard errors
+    assert error_by_chance(sure) == pytest.approx(1.96 * (0.7 * 0.3 / 10_000) ** 0.5, rel=0.1)
+
+
+def test_a_temperature_helps_only_where_that_can_be_told():
+    few = {"split": "test", "answers": 50, "bins": (), "ece_by_chance": 0.1, "ece_scaled_by_chance": 0.1}
+    for ece, scaled, helps in ((0.08, 0.05, None), (0.08, 0.2, False), (0.2, 0.08, True), (0.2, 0.3, False)):
+        assert Calibration(**few, ece=ece, ece_scaled=scaled).helps is helps
+    assert Calibration(split="test", answers=50, bins=(), ece=0.2, ece_by_chance=0.1).helps is None
 
 
 @pytest.mark.parametrize("task", ["classify", "multilabel"])

@@ -63,7 +63,15 @@ FOUND = Explanation(
     qualities=qualities_of_classes(CLASSES, CONFUSION),
     order=(2, 0, 1),
     calibration=Calibration(
-        split="test", answers=20, ece=0.1, bins=bins(0.75), temperature=1.6, ece_scaled=0.02, scaled=bins(0.83)
+        split="test",
+        answers=20,
+        ece=0.1,
+        ece_by_chance=0.005,
+        bins=bins(0.75),
+        temperature=1.6,
+        ece_scaled=0.02,
+        ece_scaled_by_chance=0.005,
+        scaled=bins(0.83),
     ),
     robustness=Robustness(
         split="test",
@@ -112,7 +120,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
         "resnet18: 85.0% top-1 on 20 test images.",
         "What harms it most is brightness: at setting 3, accuracy falls to 35.0%.",
         "test accuracy 85.0%",
-        "calibration error (ECE) 10.0% 2.0% with the temperature",
+        "calibration error (ECE) 10.0% up to 0.5% by chance; 2.0% with the temperature",
         "temperature 1.6 fitted on val",
         "with blur 50.0% at setting 3",
         "It is surer than it should be: by 10.0% on average.",
@@ -196,6 +204,22 @@ def test_calibration_is_told_in_words(right: float, ece: float, scaled: float, t
     calibration = FOUND.calibration.model_copy(update={"bins": bins(right), "ece": ece, "ece_scaled": scaled})
     seen = Page(write_explanation(FOUND.model_copy(update={"calibration": calibration}), tmp_path / "why.html"))
     assert told in seen.text
+
+
+def test_what_chance_may_have_made_is_no_fault(tmp_path: Path) -> None:
+    assert FOUND.calibration is not None
+    calibration = FOUND.calibration.model_copy(update={"ece_by_chance": 0.15, "ece_scaled_by_chance": 0.15})
+    seen = Page(write_explanation(FOUND.model_copy(update={"calibration": calibration}), tmp_path / "why.html"))
+    assert "cannot be told from honest ones on 20 answers: chance alone makes an error of up to 15.0%" in seen.text
+    assert "makes no difference that can be told: the error is 2.0% then" in seen.text
+
+
+def test_what_does_no_harm_is_not_blamed(tmp_path: Path) -> None:
+    assert FOUND.robustness is not None
+    unharmed = FOUND.robustness.model_copy(update={"clean": 0.35})  # as good as after the worst of them
+    seen = Page(write_explanation(FOUND.model_copy(update={"robustness": unharmed}), tmp_path / "why.html"))
+    assert "None of blur, noise, JPEG, brightness harms it." in seen.text
+    assert "falls to" not in seen.text
 
 
 @pytest.mark.usefixtures("real_plotly")

@@ -207,7 +207,9 @@ def print_explanation(found: Explanation, page: Path) -> None:
         show(f"The first {_CLASSES} of {len(found.qualities):,}; the page has them all.")
     if found.calibration:
         told = found.calibration
-        show(f"Calibration error (ECE): {told.ece:.1%}" + _scaled(told))
+        show(
+            f"Calibration error (ECE): {told.ece:.1%}, of which chance may make {told.ece_by_chance:.1%}{_scaled(told)}"
+        )
     if found.robustness:
         table = Table("images made worse", "1", "2", "3")
         for kind in dict.fromkeys(one.kind for one in found.robustness.corrupted):

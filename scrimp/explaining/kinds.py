@@ -82,18 +82,21 @@ class Calibration(_Record):
     For classes, an answer is the most probable class of an image and is right where that is true; of labels, every
     label of every image is one, and right where the image has it. ece: the mean distance of a bin's probability from
     the part that was right, weighted by answers, 0 to 1 (expected calibration error, 15 bins of equal width).
+    ece_by_chance: what 95 % of models stay within on as many answers whose probabilities are honest.
     temperature: what outputs are to be divided by, fitted on val; None where there is no val to fit it on, or where it
     would be judged by the images that it was fitted on. at_limit: it would have been further from 1 still.
-    ece_scaled, scaled: the same after that.
+    ece_scaled, ece_scaled_by_chance, scaled: the same after that.
     """
 
     split: Split
     answers: int
     ece: float
+    ece_by_chance: float
     bins: tuple[Bin, ...]
     temperature: float | None = None
     at_limit: bool = False
     ece_scaled: float | None = None
+    ece_scaled_by_chance: float | None = None
     scaled: tuple[Bin, ...] = ()
 
     @property
@@ -103,6 +106,20 @@ class Calibration(_Record):
         return (
             sum(n * (said - right) for n, said, right in known if said is not None and right is not None) / self.answers
         )
+
+    @property
+    def honest(self) -> bool:
+        """Whether these answers cannot tell its probabilities from honest ones."""
+        return self.ece <= self.ece_by_chance
+
+    @property
+    def helps(self) -> bool | None:
+        """Whether the temperature helps; None without one, and where these answers find no fault with it or without."""
+        if self.ece_scaled is None or self.ece_scaled_by_chance is None:
+            return None
+        if self.honest and self.ece_scaled <= self.ece_scaled_by_chance:
+            return None
+        return not self.honest and self.ece_scaled < self.ece
 
 
 class Corrupted(_Record):

@@ -59,8 +59,11 @@ def _verdict(found: Explanation) -> str:
     if found.robustness:
         measure = MEASURES[found.task]
         worst = min(found.robustness.corrupted, key=lambda one: one.merit)
-        said += f" What harms it most is {worst.kind}: at {worst.setting}, {measure.word} falls to "
-        said += f"{measure.text(worst.merit)}."
+        if worst.merit < found.robustness.clean:
+            said += f" What harms it most is {worst.kind}: at {worst.setting}, {measure.word} falls to "
+            said += f"{measure.text(worst.merit)}."
+        else:
+            said += f" None of {', '.join(dict.fromkeys(one.kind for one in found.robustness.corrupted))} harms it."
     return said
 
 
@@ -73,8 +76,8 @@ def _tiles(found: Explanation) -> list[Tile]:
             Tile(f"{found.split} {measure.word}", measure.text(found.scores.merit), f"{found.scores.n:,} images")
         )
     if found.calibration:
-        scaled = found.calibration.ece_scaled
-        note = "" if scaled is None else f"{words.percent(scaled)} with the temperature"
+        scaled, note = found.calibration.ece_scaled, f"up to {words.percent(found.calibration.ece_by_chance)} by chance"
+        note += "" if scaled is None else f"; {words.percent(scaled)} with the temperature"
         tiles.append(Tile("calibration error (ECE)", words.percent(found.calibration.ece), note))
     if found.calibration and found.calibration.temperature:
         tiles.append(Tile("temperature", words.number(found.calibration.temperature), "fitted on val"))
@@ -91,7 +94,11 @@ def _trust(found: Explanation) -> str:
     if told is None:
         return ""
     excess = told.excess
-    if told.ece < _GOOD_ECE:
+    if told.honest:
+        said = f"Its probabilities cannot be told from honest ones on {words.of(told.answers, 'answer')}: chance alone "
+        said += f"makes an error of up to {words.percent(told.ece_by_chance)}, and this one is "
+        said += f"{words.percent(told.ece)}."
+    elif told.ece < _GOOD_ECE:
         said = "Its probabilities can be taken as they stand."
     elif abs(excess) < told.ece / 2:
         said = "Its probabilities are off in both directions."
@@ -100,7 +107,7 @@ def _trust(found: Explanation) -> str:
         said += f"{words.percent(abs(excess))} on average."
     if told.temperature is not None and told.ece_scaled is not None:
         said += f" Dividing its outputs by {words.number(told.temperature)}, which was fitted on val, "
-        said += "helps" if told.ece_scaled < told.ece else "does not help"
+        said += {True: "helps", False: "does not help", None: "makes no difference that can be told"}[told.helps]
         said += f": the error is {words.percent(told.ece_scaled)} then, instead of {words.percent(told.ece)}."
     if told.at_limit:
         said += " That temperature is the last one that was tried: val alone would have it further still."
