@@ -6,13 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from scrimp.errors import SettingError
 from scrimp.images.kinds import Task
 from scrimp.meter import Run
 from scrimp.plan import Plan
-from scrimp.scores import number
+from scrimp.scores import AnyScores, Scores, number
 from scrimp.sweeping import vary
 from scrimp.tradeoff import Spread
 
@@ -133,8 +134,9 @@ def effects(trials: Sequence[Trial], runs: Sequence[Run]) -> list[Effect]:
     runs: of the trials' plans, in any order. A run that failed, was broken off or is not there takes its pair with it:
     `n` falls below `seeds`. What either run of a pair does not know is unknown for the pair.
 
-    "No effect" is a mean below two standard errors of the mean. With three seeds that is a weak test: of techniques
-    that do nothing, 18 % pass it.
+    "No effect" is a mean below two standard errors of the mean, by the spread between seeds or, of a score, by the
+    number of images, which more seeds do not raise: the larger of the two. With three seeds that is a weak test: of
+    techniques that do nothing, 18 % pass it as far as the seeds can tell.
     """
     whole = {run.plan.name: run for run in runs if run.status not in ("failed", "interrupted")}
     plans: dict[tuple[str | None, bool], list[Plan]] = {}
@@ -238,6 +240,7 @@ def _effect(
     both = [(a, b) for one, other in pairs if (a := read(one)) is not None and (b := read(other)) is not None]
     difference = Spread.of([a - b for a, b in both]) if both else None
     without = Spread.of([b for _, b in both]).mean if both else None
+    scores = [score for pair in pairs for run in pair if not unit and (score := getattr(run, figure))]
     return Effect(
         technique=technique,
         added_to="all others" if full else "the base",
@@ -248,11 +251,29 @@ def _effect(
         sd=difference and difference.sd,
         n=len(both),
         seeds=seeds,
-        verdict=_verdict(difference, without, unit, in_points=not unit and task != "regress"),
+        verdict=_verdict(
+            difference, without, _from_images(difference, scores), unit, in_points=not unit and task != "regress"
+        ),
     )
 
 
-def _verdict(difference: Spread | None, without: float | None, unit: str, *, in_points: bool) -> str:
+def _from_images(difference: Spread | None, scores: Sequence[AnyScores]) -> float:
+    """The standard error that a mean difference of scores has for their images alone; 0 of what is no score.
+
+    At least |d| n of n images must differ for a share to differ by d, each with a variance of 1 / n². Of other scores
+    their own error is taken: two of them would double the variance, but that they are of the same images halves it
+    again, about. Infinite where that is not known.
+    """
+    if difference is None or not scores:
+        return 0.0
+    if isinstance(scores[0], Scores):
+        return math.sqrt(abs(difference.mean) / scores[0].n)
+    return fmean(math.inf if one.standard_error is None else one.standard_error for one in scores)
+
+
+def _verdict(
+    difference: Spread | None, without: float | None, from_images: float, unit: str, *, in_points: bool
+) -> str:
     if difference is None:
         return UNKNOWN
     mean, sd, n = difference
@@ -262,7 +283,7 @@ def _verdict(difference: Spread | None, without: float | None, unit: str, *, in_
     text += f" {unit}" if unit else ""
     if sd is None:
         return f"one seed: cannot tell ({text})"
-    if mean == 0 or abs(mean) < 2 * sd / math.sqrt(n):
+    if abs(mean) <= 2 * max(sd / math.sqrt(n), from_images):
         return f"{NO_EFFECT} ({text})"
     return text + (f", {mean / without:+.0%}" if unit and not in_points and without else "")
 

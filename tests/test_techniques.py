@@ -157,7 +157,7 @@ THREE = {
 
 def test_differences_are_of_the_same_seed() -> None:
     trials = one_at_a_time(BASE, TECHNIQUES, SEEDS)
-    found = effects(trials, made(trials, of_values(THREE)))
+    found = effects(trials, made(trials, of_values(THREE, images_per_class=2000)))
     cycle = one(found, "cycle", "the base", "val")
     assert (cycle.n, cycle.seeds, cycle.pairs, cycle.unit) == (3, 3, "3", "")
     assert cycle.without == pytest.approx(0.6)
@@ -171,6 +171,33 @@ def test_differences_are_of_the_same_seed() -> None:
     assert one(found, "cycle", "all others", "val").without == pytest.approx((0.61 + 0.82 + 0.71) / 3)
     assert one(found, "ema", "all others", "val").verdict == "+2.3 ± 1.5 points"
     assert len(found) == 3 * 2 * len(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    # Two points on 100 images are two images, on 300 six: of d n images that differ, the variance is d n too.
+    [(100, "no effect (+2.0 ± 0.0 points)"), (300, "+2.0 ± 0.0 points")],
+)
+def test_seeds_that_agree_on_a_few_images_prove_nothing(images: int, said: str) -> None:
+    trials = one_at_a_time(BASE, {"cycle": TECHNIQUES["cycle"]}, SEEDS)
+    rows = of_values({"base": [0.50, 0.60, 0.70], "base + cycle": [0.52, 0.62, 0.72]})
+    runs = [
+        run.model_copy(update={"val": run.val and run.val.model_copy(update={"n": images})})
+        for run in made(trials, rows)
+    ]
+    assert one(effects(trials, runs), "cycle", "the base", "val").verdict == said
+
+
+@pytest.mark.parametrize(("error", "said"), [(0.01, "+5.0"), (0.03, "no effect (+5.0"), (None, "no effect (+5.0")])
+def test_other_scores_are_as_uncertain_as_they_say(error: float | None, said: str) -> None:
+    base = {**BASE, "images": {"source": "photos/birds", "task": "multilabel"}}
+    trials = one_at_a_time(base, {"cycle": TECHNIQUES["cycle"]}, SEEDS)
+    rows = {"base": [{"val": 0.5, "test": 0.5}] * 3, "base + cycle": [{"val": 0.55, "test": 0.5}] * 3}
+    runs = [
+        run.model_copy(update={"val": run.val and run.val.model_copy(update={"standard_error": error})})
+        for run in made(trials, rows, make_multilabel_run)
+    ]
+    assert one(effects(trials, runs), "cycle", "the base", "val").verdict.startswith(said)
 
 
 def test_costs_are_told_in_their_unit_and_as_a_share() -> None:
@@ -229,7 +256,7 @@ def test_how_weak_the_test_is() -> None:
 
 def test_effects_as_a_table_on_disk() -> None:
     trials = one_at_a_time(BASE, TECHNIQUES, SEEDS)
-    found = effects(trials, made(trials, of_values(THREE, wh=None)))
+    found = effects(trials, made(trials, of_values(THREE, wh=None, images_per_class=2000)))
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert len(rows) == len(found)
     assert rows[0]["technique"] == "cycle"

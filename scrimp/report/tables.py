@@ -150,8 +150,9 @@ def techniques(effects: Sequence[Effect]) -> Techniques:
     )
     note = (
         "With the technique minus without it: mean and standard deviation of the differences between runs of the same "
-        "seed. “No effect” is a mean below two standard errors. With three seeds that is a weak test: of techniques "
-        "that do nothing, 18 % pass it. Judge by val; test only reports."
+        "seed. “No effect” is a mean below two standard errors, by the spread between seeds or by the number of "
+        "images. With three seeds that is a weak test: of techniques that do nothing, 18 % pass it as far as the seeds "
+        "can tell. Judge by val; test only reports."
     )
     columns = ("technique", "added to", *(FIGURES[figure].title for figure in shown), "pairs")
     return Techniques(columns, rows, note)
