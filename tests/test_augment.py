@@ -9,7 +9,7 @@ from make_photos import photo
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from scrimp.augment import augmentations, crop, mirror, remade_part, shift
+from scrimp.augment import AUGMENTATIONS, augmentations, crop, mirror, remade_part, shift
 from scrimp.augment.batch import either_way, up_to, whole_up_to
 from scrimp.augment.colour import brightness, clahe, contrast, edge, posterise, saturation
 from scrimp.augment.geometry import cutout, rotate
@@ -207,9 +207,10 @@ def test_names():
     assert not torch.equal(nearer(pictures(), seeded(1)), shift(pictures(), seeded(1)))
     with pytest.raises(UnknownName, match="'shift'"):
         augmentations("shfit")
-    with pytest.raises(UnknownName, match="'none'"):
-        augmentations("none,shift")
-    with pytest.raises(SettingError, match="changes its label"):
+    for names in ("none,shift", "shift, none", "none:0.5"):
+        with pytest.raises(SettingError, match=f"augment='{names}': 'none' stands alone"):
+            augmentations(names)
+    with pytest.raises(SettingError, match="changes its label: leave mirror out, or take 'basic'"):
         augmentations("flip", mirror_ok=False)
 
 
@@ -265,3 +266,14 @@ def test_the_contact_sheet_shows_each_image_as_it_is_and_changed(photos, tmp_pat
     assert len(colours) == 3, "one image of each class first"
     again = write_contact_sheet(images, tmp_path / "again.png", names=["mirror", "posterise:7"], image_px=112)
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_contact_sheet_mirrors_nothing_that_must_not_be(tmp_path):
+    from scrimp.images import find_images
+
+    digits = find_images("digits", per_class=2)
+    path = write_contact_sheet(digits, tmp_path / "sheet.png", image_px=8)
+    rows = (np.asarray(Image.open(path)).shape[0] - 34) // 116
+    assert rows == 1 + len(AUGMENTATIONS) - 2 + 2, "as it is; all but the mirror and the autoencoder; mixup and cutmix"
+    with pytest.raises(SettingError, match="leave mirror out"):
+        write_contact_sheet(digits, tmp_path / "sheet.png", names=["mirror"], image_px=8)

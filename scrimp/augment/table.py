@@ -108,6 +108,8 @@ def _parsed(names: str, mirror_ok: bool = True) -> list[_Wanted]:
             found.append(_Wanted("shift", _strength(names, "shift", strength) if colon else None))
             found += [_Wanted("mirror", None)] if mirror_ok else []
             continue
+        if name == "none":
+            raise SettingError(f"augment='{names}': 'none' stands alone, or not at all: leave it out.")
         if name in _MIXING:
             raise SettingError(
                 f"augment='{names}': {name} blends labels too, so it has a setting of its own: mix='{name}' in a "
@@ -116,7 +118,10 @@ def _parsed(names: str, mirror_ok: bool = True) -> list[_Wanted]:
         if name not in AUGMENTATIONS:
             raise UnknownName("augmentation", name, [*AUGMENTATIONS, "none", "basic"])
         if name == "mirror" and not mirror_ok:
-            raise SettingError(f"augment='{names}' mirrors, but a mirrored image of this set changes its label.")
+            raise SettingError(
+                f"augment='{names}' mirrors, but a mirrored image of this set changes its label: leave mirror out, or "
+                "take 'basic', which then only shifts."
+            )
         found.append(_Wanted(name, _strength(names, name, strength) if colon else None))
     return found
 

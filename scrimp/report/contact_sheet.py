@@ -35,11 +35,12 @@ def write_contact_sheet(images: Images, path: str | Path, *, names: Sequence[str
     """Writes a PNG of `IMAGES` training images under each augmentation, with the seeds 0 to `SEEDS` - 1.
 
     names: one row each, as a recipe's `augment` takes them ("noise:0.2", "crop,mirror"), or "mixup" and "cutmix"; by
-    default the whole table but the autoencoder, which has to learn first. image_px: side that the images are looked at
-    with, 8 to 1024. Returns the path. Raises as `augmentations` does, `ImageError` where no training image can be read.
+    default the whole table but the autoencoder, which has to learn first, and "mirror" where a mirrored image changes
+    its label. image_px: side that the images are looked at with, 8 to 1024. Returns the path. Raises as `augmentations`
+    does, `ImageError` where no training image can be read.
     Cost: a second or two; with an autoencoder some ten more.
     """
-    names = names or [*(name for name, card in AUGMENTATIONS.items() if card.change), *_MIXED]
+    names = names or _suited(images)
     rows = _spread_over_classes(images)
     pixels, labels = _squares(images, rows, image_px, IMAGES)
     sheet = _Sheet(len(pixels) * SEEDS, len(names) + 1)
@@ -50,6 +51,12 @@ def write_contact_sheet(images: Images, path: str | Path, *, names: Sequence[str
         sheet.row(name, _told(name), [image for draws in zip(*made, strict=True) for image in draws])
     write_whole(Path(path), sheet.png())
     return Path(path)
+
+
+def _suited(images: Images) -> list[str]:
+    """What is shown unless something else is asked for."""
+    table = [name for name, card in AUGMENTATIONS.items() if card.change]
+    return [*(name for name in table if images.mirror_ok or name != "mirror"), *_MIXED]
 
 
 def _change(
