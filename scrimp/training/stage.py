@@ -83,6 +83,7 @@ def check(ready: Prepared, recipe: Recipe) -> None:
         raise SettingError(
             "flip_test=true asks of mirror images too, but a mirrored image of this set changes its label."
         )
+    augmentations(recipe.augment, mirror_ok=images.mirror_ok)
     card, least = MODELS.get(recipe.model), px_at(0.0, recipe, ready.image_px)
     if card and least < card.min_px:
         raise SettingError(

@@ -100,10 +100,13 @@ def test_a_model_that_asks_the_mirror_image_too_says_so_for_ever(ready, tmp_path
     assert not torch.allclose(trained.model.eval()(pixels), trained.model(pixels.flip(3)), atol=1e-5)
 
 
-def test_a_mirror_that_changes_the_label_is_not_asked(tmp_path):
+def test_a_mirror_that_changes_the_label_is_not_asked(tmp_path, monkeypatch):
     ready = prepare(find_images("digits", per_class=20), image_px=8)
     with pytest.raises(SettingError, match="flip_test"):
         train(ready, Recipe(model="vgg8", flip_test=True), out=tmp_path)
+    monkeypatch.delattr(stage, "head_first")  # which takes minutes
+    with pytest.raises(SettingError, match="leave mirror out"):
+        train(ready, Recipe(model="vgg8", augment="mirror", head_first="ridge"), out=tmp_path)
 
 
 def test_a_teacher_is_learnt_from(ready, tmp_path):
