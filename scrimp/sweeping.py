@@ -126,9 +126,10 @@ def _there(plans: Sequence[Plan], out: Path, shelf: Shelf, usd_per_hour: float |
             except BaseException as error:
                 cluster.stop()
                 threads.shutdown(cancel_futures=True)
-                if not isinstance(error, KeyboardInterrupt):
+                ended = [one.result() for one in runs if not one.cancelled() and one.exception() is None]
+                if not ended or not isinstance(error, KeyboardInterrupt):
                     raise
-        return [one.result() for one in runs if one.done() and not one.cancelled() and one.exception() is None]
+                return ended
 
 
 def run_plan(plan: Plan, out: str | Path, *, usd_per_hour: float | None = None) -> Run:
