@@ -6,6 +6,7 @@ all of its folder at the end. Nodes need Scrimp installed and nothing else; they
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scrimp.batches.packing import machine_mark
 from scrimp.errors import MissingExtra, ScrimpError, SettingError, StorageError
 from scrimp.store import write_whole
 from scrimp.training import Epoch
@@ -23,6 +25,8 @@ from scrimp.training import Epoch
 _POLL_S = 0.2  # between looks at what a run has sent home
 _STARTS = 4  # of a run whose node dies, before it counts as failed: it may be what kills them
 _CHECKPOINT = "checkpoint.pt"
+_FOLDER = "scrimp-run-"
+_TOLD = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "SCRIMP_WATTS")  # of a machine, and so in no plan
 
 
 class Place(NamedTuple):
@@ -59,6 +63,7 @@ class Cluster:
         self.lock = threading.Lock()
         self._stopping = threading.Event()
         self._sent: dict[Any, Any] = {}
+        self._told = {name: os.environ[name] for name in _TOLD if name in os.environ}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         forever = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
         self._mailbox: Any = ray.remote(_Mailbox).options(**forever, scheduling_strategy=here).remote()
@@ -88,7 +93,7 @@ class Cluster:
             key = uuid.uuid4().hex
             kept = folder / _CHECKPOINT
             checkpoint = kept.read_bytes() if kept.is_file() else None
-            job = remote.remote(self._mailbox, key, start, checkpoint, work, *arguments)
+            job = remote.remote(self._mailbox, key, start, self._told, checkpoint, work, *arguments)
             try:
                 self._wait(job, key, folder, stop)
                 failure, files, returned = self._ray.get(job)
@@ -176,22 +181,25 @@ class _Mailbox:
 
 
 def _on_node(
-    mailbox: Any, key: str, start: int, checkpoint: bytes | None, work: Work, *arguments: Any
+    mailbox: Any, key: str, start: int, told: dict[str, str], checkpoint: bytes | None, work: Work, *arguments: Any
 ) -> tuple[str, dict[str, bytes], Any]:
-    """Does the work in a folder of its own; why it failed, or the files that it left and what it returned."""
+    """Does the work in a folder of its own; why it failed, or the files that it left and what it returned.
+
+    told: what the environment says at home and is to say here, too.
+    """
     import ray
     import torch
 
     from scrimp.cost import warm_up_sensor
     from scrimp.progress import be_silent
 
+    os.environ.update(told)
     be_silent()
     warm_up_sensor()
+    _sweep_up()
     place, cpus = _place(start)
     torch.set_num_threads(cpus)
-    folder = Path(tempfile.mkdtemp(prefix="scrimp-run-"))
-    if checkpoint is not None:
-        (folder / _CHECKPOINT).write_bytes(checkpoint)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{machine_mark()}-{os.getpid()}-"))
     waiting = ThreadPoolExecutor(1)  # if the main thread waited, Ray would give its processor to another run
 
     def stop(history: Sequence[Epoch]) -> str:
@@ -201,6 +209,8 @@ def _on_node(
         return answer
 
     try:
+        if checkpoint is not None:
+            (folder / _CHECKPOINT).write_bytes(checkpoint)
         returned = work(*arguments, folder=folder, stop=stop, place=place)
         return "", {path.name: path.read_bytes() for path in folder.iterdir()}, returned
     except (ScrimpError, RuntimeError, MemoryError) as error:  # RuntimeError: how torch tells of no memory
@@ -208,6 +218,15 @@ def _on_node(
     finally:
         waiting.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_up() -> None:
+    """Removes what runs left here whose process was ended before it could, as Ctrl-C ends it."""
+    import psutil
+
+    for left in Path(tempfile.gettempdir()).glob(f"{_FOLDER}{machine_mark()}-*-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[3])):
+            shutil.rmtree(left, ignore_errors=True)  # another user's stays
 
 
 def _place(start: int) -> tuple[Place, int]:

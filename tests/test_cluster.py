@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from make_runs import make_run
 
+from scrimp import cluster, sweeping
 from scrimp.batches import Preparation, pack_up, prepare, unpack
-from scrimp.cluster import connected
+from scrimp.batches.packing import machine_mark
+from scrimp.cluster import Place, connected
 from scrimp.errors import SettingError
 from scrimp.fitting import Budget, fit
 from scrimp.images import find_images
@@ -70,6 +79,66 @@ def test_a_cluster_that_ray_cannot_reach_is_told_in_its_words(monkeypatch: pytes
         connected("ray://head:10001", 1).__enter__()
 
 
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process as a node, without a cluster; the folder where its runs take place."""
+    pytest.importorskip("ray", reason="needs the ray extra")
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(cluster, "_place", lambda start: (Place(1.0, "Ran here."), torch.get_num_threads()))
+    monkeypatch.setattr("scrimp.progress.be_silent", lambda: None)
+    monkeypatch.setattr("scrimp.cost.warm_up_sensor", lambda: None)
+    return folder
+
+
+def test_a_run_leaves_nothing_and_clears_up_after_those_that_were_killed(node: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mark = machine_mark()
+    lost, live = (node / f"scrimp-run-{mark}-{pid}-abc" for pid in (ended.pid, os.getpid()))
+    elsewhere, other = node / f"scrimp-run-{'0' * 6}-{ended.pid}-abc", node / "something"
+    for folder in (lost, live, elsewhere, other):
+        folder.mkdir()
+        (folder / "file").touch()
+
+    def work(folder: Path, **_: Any) -> bytes:
+        assert f"-{os.getpid()}-" in folder.name
+        return (folder / "checkpoint.pt").read_bytes()
+
+    assert cluster._on_node(None, "key", 1, {}, b"so far", work) == ("", {"checkpoint.pt": b"so far"}, b"so far")
+    assert set(node.iterdir()) == {live, elsewhere, other}, "that of a live process may be another run's"
+
+
+def test_what_the_environment_says_here_is_said_on_the_node(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIMP_WATTS", "10")  # so that it is put back
+    failure, _, watts = cluster._on_node(
+        None, "key", 1, {"SCRIMP_WATTS": "35"}, None, lambda **_: os.environ["SCRIMP_WATTS"]
+    )
+    assert (failure, watts) == ("", "35")
+
+
+def test_ctrl_c_before_any_run_has_ended_is_no_result(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Any] = []
+
+    def run_there(plan: Any, *_: Any) -> Any:
+        if not done:
+            raise KeyboardInterrupt
+        return done.pop()
+
+    monkeypatch.setattr(sweeping, "connected", lambda *_: nullcontext(SimpleNamespace(slots=1, stop=lambda: None)))
+    monkeypatch.setattr(sweeping, "run_there", run_there)
+    plans = vary(BASE | {"images": {"source": str(photos)}}, {"recipe.seed": [0, 1, 2]})
+    with pytest.raises(KeyboardInterrupt):
+        sweep(plans, tmp_path / "out", on="ray")
+    assert not (tmp_path / "out" / "runs.csv").exists()
+    first = make_run()
+    done.append(first)
+    assert sweep(plans, tmp_path / "out", on="ray") == [first], "what has come to its end is kept"
+
+
 # ---------------------------------------------------------------- three nodes
 
 
@@ -89,6 +158,19 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, list[
     yield cluster, workers, caches
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray's own
+def test_nodes_are_told_what_this_machine_was_told(nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(**_: Any) -> dict[str, str | None]:
+        return {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "SCRIMP_WATTS")}
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9000")
+    monkeypatch.setenv("SCRIMP_WATTS", "35")
+    with connected("ray", 1) as found:
+        told = found.run(said, (), tmp_path)
+    assert told == {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "SCRIMP_WATTS": "35"}
 
 
 @pytest.mark.slow

@@ -336,7 +336,7 @@ def _write_synced(path: Path, text: str) -> None:
 
 def partial_of(folder: Path, *, pid: int | None = None) -> Path:
     """Where a process of this machine builds what is to be `folder`; with pid 0 whoever comes first may go on."""
-    return folder.with_name(f"{folder.name}.partial-{_here()}-{os.getpid() if pid is None else pid}-{_random()}")
+    return folder.with_name(f"{folder.name}.partial-{machine_mark()}-{os.getpid() if pid is None else pid}-{_random()}")
 
 
 def was_begun(folder: Path, job: str) -> bool:
@@ -404,11 +404,11 @@ def _left_behind(parent: Path, pattern: str) -> Iterable[Path]:
 
     for partial in parent.glob(pattern):
         *here, pid, _ = partial.name.rpartition(".partial-")[2].split("-")
-        if pid == "0" or (here == [_here()] and not psutil.pid_exists(int(pid))) or _is_still(partial):
+        if pid == "0" or (here == [machine_mark()] and not psutil.pid_exists(int(pid))) or _is_still(partial):
             yield partial
 
 
-def _here() -> str:
+def machine_mark() -> str:
     """This machine or container: of another one, which may share the cache, the processes cannot be seen."""
     return fingerprint(platform.node())[:6]
 
