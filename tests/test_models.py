@@ -210,6 +210,16 @@ def test_own_file_loads_whole(tmp_path: Path) -> None:
     assert model.start == f"weights {file}"
 
 
+def test_own_file_of_a_model_that_gives_a_number_loads_without_its_units(tmp_path: Path) -> None:
+    trained = scratch("simple_cnn", classes=1, seed=5)
+    trained.set_units(40.0, 7.0)
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    model = build("simple_cnn", classes=1, weights=tmp_path / "model.safetensors")
+    assert same(model.body, trained.body)
+    assert model.load_notes == ()
+    assert model.target_mean is model.target_sd is None
+
+
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
 @pytest.mark.parametrize("prefix", ["", "module.", "body.", "module.body.", "_orig_mod."])
 def test_wrappers_and_prefixes_come_off(tmp_path: Path, wrapper: str | None, prefix: str) -> None:

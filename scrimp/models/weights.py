@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5
 _NAMES_TOLD = 5
+_BESIDE_BODY = ("mean", "std", "target_mean", "target_sd")  # in a file of Scrimp's own
 _WAYS_OUT = "Give a file with --weights FILE, or start from random numbers with --from-scratch."
 
 
@@ -146,8 +147,8 @@ def _tensors_in(content: Any) -> dict[str, Tensor]:
 
 
 def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Takes a prefix off where all names bear it; the normalisation of a Scrimp file lies beside its body."""
-    if not all(name.startswith(prefix) or name in ("mean", "std") for name in state):
+    """Takes a prefix off where all names bear it; normalisation and units of a Scrimp file lie beside its body."""
+    if not all(name.startswith(prefix) or name in _BESIDE_BODY for name in state):
         return state
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
@@ -155,6 +156,7 @@ def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def fit_weights(classifier: Classifier, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
     """Copy into a classifier what fits of a state with the body's names, and say by name what does not.
 
+    Normalisation comes along. The units of a model that gives a number do not: training sets those of its own images.
     Raises `WeightsError` if not one tensor before the head fits.
     """
     wanted = classifier.body.state_dict()
@@ -181,7 +183,7 @@ def _notes(
     # BatchNorm's counter of batches is left out: nothing here uses it, and old files do not have it.
     missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
     statistics = [name for name in missing if _is_statistic(name) and _weight_beside(name) in fits]
-    unknown = [name for name in state if name not in wanted and name not in ("mean", "std")]
+    unknown = [name for name in state if name not in wanted and name not in _BESIDE_BODY]
     reshaped = {
         name: f"{name} (file {tuple(state[name].shape)}, model {tuple(wanted[name].shape)})"
         for name in wanted
