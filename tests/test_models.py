@@ -396,6 +396,35 @@ def test_weights_of_timm_come_from_its_cache(tmp_path: Path, monkeypatch: pytest
     assert model.head.weight.shape == (4, 1280)
 
 
+def test_damaged_weights_of_timm_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = scratch("lcnet_100", classes=1000)
+    save_file(published.body.state_dict(), tmp_path / "content")
+    (tmp_path / "content").write_bytes((tmp_path / "content").read_bytes()[:1000])
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "content")
+    monkeypatch.setattr(weights_module, "_in_hub_cache", lambda _: tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=rf"'{tmp_path}/content' .*Delete it to have it fetched again"):
+        build("lcnet_100", classes=4)
+
+
+def test_what_timm_takes_for_another_format_is_loaded_as_the_file_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import timm
+
+    name = "vit_tiny_patch16_224"
+    assert timm.models.get_pretrained_cfg(name).custom_load, "or this tests nothing"
+    published = build(f"timm:{name}", classes=1000, pretrained=False, seed=9)
+    save_file(published.body.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(weights_module, "_in_hub_cache", lambda _: tmp_path / "model.safetensors")
+    overlays: list[Any] = []
+    real = timm.create_model
+    monkeypatch.setattr(
+        timm, "create_model", lambda *a, **more: overlays.append(more["pretrained_cfg_overlay"]) or real(*a, **more)
+    )
+    assert torch.equal(build(f"timm:{name}", classes=4).backbone_parameters()[0], published.backbone_parameters()[0])
+    assert overlays[0]["custom_load"] is False, "of itself from timm 1.0.31 on"
+
+
 def test_the_table_names_the_published_files() -> None:
     from timm.models import get_pretrained_cfg
     from torchvision.models import get_model_weights

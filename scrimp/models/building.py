@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from scrimp.errors import SettingError, UnknownName, WeightsError
@@ -170,15 +171,21 @@ def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Pat
         return timm.create_model(
             timm_name,
             pretrained=file is not None,
-            # The file itself, so that weights at hand are used without a question to the hub.
-            pretrained_cfg_overlay={"file": str(file)} if file is not None else None,
+            # The file itself, so that weights at hand are used without a question to the hub; before 1.0.31, timm took
+            # a file of its usual ViTs for the .npz that these were first published as.
+            pretrained_cfg_overlay={"file": str(file), "custom_load": False} if file is not None else None,
             num_classes=classes,
             **more,
         )
     except (TypeError, ValueError, AssertionError) as error:  # how timm's models refuse an image size
         raise SettingError(f"{name} cannot be built for image_px={image_px}: {error}.") from error
-    except (RuntimeError, KeyError, OSError) as error:
-        raise WeightsError(f"The weights '{file}' cannot be loaded into {name}: {error}.") from error
+    except (SafetensorError, RuntimeError, KeyError, OSError) as error:
+        if file is None:
+            raise
+        # Of a link in the hub's cache the target is told: were only the link deleted, nothing would be fetched.
+        raise WeightsError(
+            f"The weights '{file.resolve()}' cannot be loaded into {name}: {error}. Delete it to have it fetched again."
+        ) from error
 
 
 def takes_one_size(name: str) -> bool:
