@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -358,6 +361,33 @@ def test_a_download_that_breaks_off_is_told(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", cut_off)
     with pytest.raises(WeightsError, match="Network is unreachable"):
         build("resnet18", classes=2)
+
+
+def test_a_download_that_stalls_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = threading.Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            given_up.wait(10)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights_module, "_check_reachable", lambda _: None)
+    monkeypatch.setattr(weights_module, "_SILENT_SECONDS", 0.5)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        url, fetch = f"http://127.0.0.1:{web.server_port}/resnet18.pth", torch.hub.load_state_dict_from_url
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda _, **more: fetch(url, **more))
+        with pytest.raises(WeightsError, match="fetching failed: timed out"):
+            build("resnet18", classes=2)
+        given_up.set()
+        web.shutdown()
+    assert socket.getdefaulttimeout() is None
 
 
 def test_a_damaged_download_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from scrimp.models.classifier import Classifier
 
 _CONNECT_SECONDS = 5
+_SILENT_SECONDS = 30  # after which a download is taken to have stalled
 _NAMES_TOLD = 5
 _BESIDE_BODY = ("mean", "std", "target_mean", "target_sd")  # in a file of Scrimp's own
 _WAYS_OUT = "Give a file with --weights FILE, or start from random numbers with --from-scratch."
@@ -40,7 +43,7 @@ def cached_file(card: ModelCard) -> Path | None:
 def torchvision_state(card: ModelCard) -> Mapping[str, Tensor]:
     """The published state of a torchvision model, fetched into its cache if not there.
 
-    Raises `WeightsError`.
+    Raises `WeightsError`, also where the server falls silent for half a minute.
     """
     from torchvision.models import get_model_weights
 
@@ -49,7 +52,8 @@ def torchvision_state(card: ModelCard) -> Mapping[str, Tensor]:
     try:
         if cached_file(card) is None:
             _check_reachable(entry.url)
-        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        with _limited_silence():
+            state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # refused connections, damaged files and wrong hashes share no type
         raise _unavailable(card.name, entry.url, folder / str(card.weights), error) from error
     return state
@@ -81,6 +85,17 @@ def _in_hub_cache(published: str) -> Path | None:
     repository, _, filename = published.rpartition("/")
     found = try_to_load_from_cache(repository, filename)
     return Path(found) if isinstance(found, str) else None
+
+
+@contextmanager
+def _limited_silence() -> Iterator[None]:
+    """torch.hub waits for its server for ever, and takes no limit; the hub of Hugging Face has its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENT_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _check_reachable(url: str) -> None:
