@@ -24,6 +24,7 @@ from torchvision.models import mobilenet_v2, squeezenet1_0
 from scrimp.errors import NotFound, SettingError, UnknownName, WeightsError
 from scrimp.models import MODELS, Classifier, Shape, build, list_models, macs, size_mb, weights_at_hand
 from scrimp.models import weights as weights_module
+from scrimp.models.own import smallest_px
 from scrimp.models.saved import load_model, save_model
 from scrimp.training import Recipe
 
@@ -118,6 +119,16 @@ def test_ultralight_is_light_at_every_size() -> None:
     work = [macs(model, px) for model, px in zip(models, (32, 64, 128, 224), strict=True)]
     assert work[2] < 2 * work[0], "a 128-pixel photo should cost about what a 32-pixel one does"
     assert [macs(models[0], 128) / work[0]] == pytest.approx([16], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["ultralight", "fast_cnn"])
+@pytest.mark.parametrize("px", [48, 49, 96, 97, 224])
+def test_the_smallest_side_of_a_build_for_large_images_goes_through_and_the_next_does_not(name: str, px: int) -> None:
+    """The next that training makes of them: a multiple of 4."""
+    model, least = build(name, classes=3, image_px=px), smallest_px(MODELS[name], px)
+    assert model(torch.zeros(2, 3, least, least)).shape == (2, 3)
+    with pytest.raises(RuntimeError):
+        model.eval()(torch.zeros(1, 3, (least - 1) // 4 * 4, (least - 1) // 4 * 4))
 
 
 def test_docs_show_the_table() -> None:

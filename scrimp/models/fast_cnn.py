@@ -24,9 +24,14 @@ def fast_cnn(classes: int, image_px: int) -> nn.Module:
     for outputs in _WIDTHS:
         blocks += [*_convolution(inputs, outputs, pooled=True), *_convolution(outputs, outputs, pooled=False)]
         inputs = outputs
-    layers = nn.Sequential(Whitening(shrinks=-(-image_px // _WIDEST_PX)), nn.GELU(), *blocks)
+    layers = nn.Sequential(Whitening(shrinks=shrinks_at(image_px)), nn.GELU(), *blocks)
     pool = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
     return nn.Sequential(OrderedDict(layers=layers, pool=pool, head=nn.Linear(inputs, classes)))
+
+
+def shrinks_at(image_px: int) -> int:
+    """What the sides of images are divided by, before all else, in a build for `image_px`."""
+    return -(-image_px // _WIDEST_PX)
 
 
 class Whitening(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from scrimp.models.fast_cnn import fast_cnn
-from scrimp.models.table import USUAL_SHAPE, Shape
+from scrimp.models.fast_cnn import fast_cnn, shrinks_at
+from scrimp.models.table import USUAL_SHAPE, ModelCard, Shape
 
 
 def vgg8(classes: int, image_px: int) -> nn.Module:
@@ -75,11 +75,15 @@ def ultralight(classes: int, image_px: int, shape: Shape = USUAL_SHAPE) -> nn.Mo
 
 
 def _stem(channels: int, image_px: int) -> nn.Module:
+    shrinks = _stem_shrinks(image_px)
+    stem = _convolution(3, channels, stride=min(shrinks, 2))
+    return stem.append(nn.MaxPool2d(2)) if shrinks == 4 else stem
+
+
+def _stem_shrinks(image_px: int) -> int:
     if image_px <= 48:
-        return _convolution(3, channels)
-    if image_px <= 96:
-        return _convolution(3, channels, stride=2)
-    return _convolution(3, channels, stride=2).append(nn.MaxPool2d(2))
+        return 1
+    return 2 if image_px <= 96 else 4
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -158,3 +162,10 @@ OWN: dict[str, Callable[..., nn.Module]] = {
     "fast_cnn": fast_cnn,
 }
 """Our models by name; each takes the number of classes and the image size, and a `Shape` where its card says so."""
+
+_SHRINKS: dict[str, Callable[[int], int]] = {"ultralight": _stem_shrinks, "fast_cnn": shrinks_at}
+
+
+def smallest_px(card: ModelCard, image_px: int) -> int:
+    """Side from which a build for `image_px` takes images: some of ours, built for large ones, shrink all at first."""
+    return card.min_px * (_SHRINKS[card.name](image_px) if card.name in _SHRINKS else 1)

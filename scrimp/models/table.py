@@ -40,7 +40,7 @@ class ModelCard:
     weights_px: int | None = None
     """Side of the images that the published weights were trained at."""
     min_px: int = 1
-    """Smallest image side that goes through, in training and in use."""
+    """Smallest image side that goes through, in training and in use; see `smallest_px` for builds for larger images."""
     shapes: bool = False
     """Whether it can be built in another `Shape`; `parameters` counts the usual one."""
     note: str = ""

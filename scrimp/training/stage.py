@@ -15,6 +15,7 @@ from scrimp.cost import Stopwatch
 from scrimp.errors import ImageError, SettingError, TrainingError
 from scrimp.models import MODELS, Classifier, build, takes_one_size
 from scrimp.models.fast_cnn import Whitening
+from scrimp.models.own import smallest_px
 from scrimp.scores import MEASURES, unscorable
 from scrimp.training import hardware, together
 from scrimp.training.averaging import Average
@@ -85,10 +86,10 @@ def check(ready: Prepared, recipe: Recipe) -> None:
         )
     augmentations(recipe.augment, mirror_ok=images.mirror_ok)
     card, least = MODELS.get(recipe.model), px_at(0.0, recipe, ready.image_px)
-    if card and least < card.min_px:
+    if card and least < (works_from := smallest_px(card, ready.image_px)):
         raise SettingError(
-            f"px_start={recipe.px_start} begins with images of {least} px, and {recipe.model} works from "
-            f"{card.min_px}: raise px_start or the image size."
+            f"px_start={recipe.px_start} begins with images of {least} px, and {recipe.model} works from {works_from} "
+            f"when it is built for {ready.image_px}: raise px_start."
         )
     for split in ("train", "val"):
         rows = images.rows(split)

@@ -200,6 +200,12 @@ def test_every_preset_is_a_recipe_and_changes_win(name):
 def test_images_too_small_for_the_model_are_refused_before_the_run(ready, tmp_path):
     with pytest.raises(SettingError, match="images of 8 px, and fast_cnn works from 9"):
         train(ready, QUICK.but(model="fast_cnn", px_start=0.5), out=tmp_path)
+    large = SimpleNamespace(image_px=224, images=ready.images)
+    with pytest.raises(SettingError, match="images of 44 px, and fast_cnn works from 45 when it is built for 224"):
+        stage.check(large, QUICK.but(model="fast_cnn", px_start=0.2))
+    with pytest.raises(SettingError, match="images of 24 px, and ultralight works from 32 when it is built for 224"):
+        stage.check(large, QUICK.but(model="ultralight", px_start=0.1))
+    stage.check(large, QUICK.but(model="ultralight", px_start=0.15))
 
 
 def test_contradictions_are_refused_when_the_recipe_is_made():
