@@ -28,7 +28,7 @@ def build(
     weights: str | Path | None = None,
     seed: int = 0,
     dropout: float | None = None,
-    drop_path: float = 0.0,
+    drop_path: float | None = None,
     shape: Shape = USUAL_SHAPE,
 ) -> Classifier:
     """Build a classifier, on the CPU.
@@ -43,7 +43,7 @@ def build(
             what does not fit.
         dropout: part of the features that is dropped before the head while learning; None leaves what the model has.
         drop_path: chance that the deepest residual is dropped while learning (stochastic depth, arXiv 1603.09382),
-            shallower ones less.
+            shallower ones less; None leaves what the model has, 0 drops none.
         shape: width, depth and whether there is batch norm, for models whose card says `shapes`.
         seed: decides all that is not loaded; the same seed gives the same numbers, and PyTorch's own random
             state is left as it was.
@@ -71,7 +71,7 @@ def build(
             classifier = _from_code(card, classes, image_px, wants_published, shape)
     if dropout is not None:
         _set_dropout(classifier, dropout)
-    if drop_path:
+    if drop_path is not None:
         _set_drop_path(classifier, drop_path)
     if weights is not None:
         classifier.load_notes = fit_weights(classifier, read_weights(Path(weights)), f"'{weights}'")
@@ -130,7 +130,7 @@ def _plain_body(card: ModelCard, classes: int, image_px: int, shape: Shape) -> n
 
 
 def _from_timm(
-    name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool, drop_path: float
+    name: str, card: ModelCard | None, classes: int, image_px: int, pretrained: bool, drop_path: float | None
 ) -> Classifier:
     timm_name = str(card.weights).split("/")[1] if card else name.removeprefix(_TIMM)
     published = _published_by_timm(timm_name)
@@ -160,7 +160,9 @@ def _published_by_timm(timm_name: str) -> str | None:
     return f"{config.hf_hub_id}/{config.hf_hub_filename or 'model.safetensors'}"
 
 
-def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Path | None, drop_path: float) -> Any:
+def _timm_body(
+    name: str, timm_name: str, classes: int, image_px: int, file: Path | None, drop_path: float | None
+) -> Any:
     import timm
     from timm.models import get_pretrained_cfg
 
@@ -178,6 +180,8 @@ def _timm_body(name: str, timm_name: str, classes: int, image_px: int, file: Pat
             **more,
         )
     except (TypeError, ValueError, AssertionError) as error:  # how timm's models refuse an image size
+        if drop_path and "drop_path_rate" in str(error):
+            raise _nothing_to_drop(name, drop_path) from error
         raise SettingError(f"{name} cannot be built for image_px={image_px}: {error}.") from error
     except (SafetensorError, RuntimeError, KeyError, OSError) as error:
         if file is None:
@@ -214,16 +218,27 @@ def _set_dropout(classifier: Classifier, chance: float) -> None:
 
 
 def _set_drop_path(classifier: Classifier, chance: float) -> None:
-    """Torchvision's models have the rates of ImageNet built in, which are scaled; timm's were built with theirs."""
+    """Torchvision's models have the rates of ImageNet built in, which are scaled; timm's were built with theirs.
+
+    None of timm's is built with 0: not all of them can be asked for it.
+    """
     from timm.layers.drop import DropPath
     from torchvision.ops import StochasticDepth
 
-    own = [module for module in classifier.modules() if isinstance(module, StochasticDepth)]
-    deepest = max((module.p for module in own), default=0.0)
-    for module in own:
+    torchvisions = [module for module in classifier.modules() if isinstance(module, StochasticDepth)]
+    timms = [module for module in classifier.modules() if isinstance(module, DropPath)]
+    deepest = max((module.p for module in torchvisions), default=0.0)
+    for module in torchvisions:
         module.p *= chance / deepest
-    if not deepest and not any(isinstance(module, DropPath) for module in classifier.modules()):
-        raise SettingError(f"drop_path={chance}: {classifier.name} has no residuals that can be dropped.")
+    if not chance:
+        for module in timms:
+            module.drop_prob = 0.0
+    elif not torchvisions and not timms:
+        raise _nothing_to_drop(classifier.name, chance)
+
+
+def _nothing_to_drop(name: str, chance: float) -> SettingError:
+    return SettingError(f"drop_path={chance}: {name} has no residuals that can be dropped: leave it out.")
 
 
 def _head_path(name: str, body: Any) -> str:

@@ -77,8 +77,9 @@ class Recipe(Settings):
     """Part of the loss that is the teacher's."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Part of the features that is dropped before the head; by default what the model has."""
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    """Chance that the deepest residual is dropped (stochastic depth), in models that have such."""
+    drop_path: float | None = Field(default=None, ge=0, lt=1)
+    """Chance that the deepest residual is dropped (stochastic depth), in models that have such; by default what the
+    model has, and 0 drops none."""
 
     # Doing less
     freeze: Literal["none", "backbone"] = "none"

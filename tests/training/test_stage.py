@@ -174,15 +174,23 @@ def test_what_a_model_cannot_follow_is_left_out_and_told():
     assert ["norm_stats='keep' was left out" in notes[0], "takes images of one size" in notes[1]] == [True, True]
 
 
-def test_residuals_are_dropped_in_models_that_have_them():
-    deepest = [
-        m.p
-        for m in build("efficientnet_b0", classes=3, drop_path=0.3, pretrained=False).modules()
-        if hasattr(m, "p") and hasattr(m, "mode")
-    ]
-    assert max(deepest) == pytest.approx(0.3)
-    with pytest.raises(SettingError, match="no residuals"):
-        build("vgg8", classes=3, drop_path=0.1)
+@pytest.mark.parametrize(
+    ("name", "kind", "own"), [("efficientnet_b0", "p", 0.1875), ("timm:tiny_vit_11m_224", "drop_prob", 0.1)]
+)
+def test_residuals_are_dropped_as_asked_or_as_the_model_has_it(name, kind, own):
+    def deepest(drop_path):
+        model = build(name, classes=3, drop_path=drop_path, pretrained=False)
+        return max(getattr(m, kind) for m in model.modules() if type(m).__name__ in ("StochasticDepth", "DropPath"))
+
+    assert [deepest(asked) for asked in (None, 0.0, 0.3)] == pytest.approx([own, 0, 0.3])
+    assert Recipe(model=name).drop_path is None
+
+
+@pytest.mark.parametrize("name", ["vgg8", "timm:vgg11"])
+def test_nothing_is_dropped_where_there_are_no_residuals(name):
+    with pytest.raises(SettingError, match=f"drop_path=0.1: {name} has no residuals"):
+        build(name, classes=3, drop_path=0.1, image_px=32, pretrained=False)
+    build("vgg8", classes=3, drop_path=0.0)
 
 
 # ---------------------------------------------------------------- presets
