@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -332,6 +333,22 @@ def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
 def test_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"No weights file at '.*nowhere.pth'"):
         build("simple_cnn", classes=3, weights=tmp_path / "nowhere.pth")
+
+
+# A saved model
+
+
+def test_weights_and_class_names_that_were_not_saved_together_are_refused(tmp_path: Path) -> None:
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    save_model(scratch(seed=1), older, classes=["blue", "green", "red"], image_px=32)
+    save_model(scratch(seed=2), newer, classes=["cat", "dog", "owl"], image_px=32)
+    (newer / "model.safetensors").replace(older / "model.safetensors")  # as where a second saving is killed half way
+    with pytest.raises(WeightsError, match=rf"'{older}/model.safetensors' is not what .* try again; .* train it again"):
+        load_model(older)
+    facts = json.loads((older / "model.json").read_text())
+    del facts["weights_sha256"]
+    (older / "model.json").write_text(json.dumps(facts))
+    assert same(load_model(older).model, scratch(seed=2)), "older files tell of no weights"
 
 
 # Published weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,12 +47,15 @@ def save_model(
     task: Task = "classify",
     boxed: bool = False,
 ) -> None:
-    """Writes both files, each whole or not at all. boxed: the images that it learnt from were cut to boxes."""
+    """Writes both files, each whole or not at all; model.json tells by a digest which weights it belongs to.
+
+    boxed: the images that it learnt from were cut to boxes.
+    """
     from safetensors.torch import save
 
     crop = "the short side resized to image_px (bilinear, antialiased), the middle square kept"
     crop = f"the image cut to its box, then {crop}" if boxed else crop
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
     facts = {
         "model": model.name,
         "task": task,
@@ -63,8 +67,9 @@ def save_model(
         "input": "RGB pixels 0 to 255, (n, 3, image_px, image_px); the model normalises them itself",
         "boxed": boxed,
         "crop": crop,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
-    write_whole(folder / "model.safetensors", save(state))
+    write_whole(folder / "model.safetensors", weights)
     write_whole(folder / "model.json", json.dumps(facts, indent=1, ensure_ascii=False).encode())
 
 
@@ -92,11 +97,18 @@ def load_model(folder: str | Path) -> Loaded:
     path = Path(folder) / "model.safetensors"
     facts = read_facts(folder)
     try:
-        state = load(path.read_bytes())
+        weights = path.read_bytes()
+        state = load(weights)
     except (FileNotFoundError, NotADirectoryError):
         raise _no_model(folder) from None
     except (SafetensorError, ValueError) as error:
         raise _unreadable(folder, error) from None
+    told = facts.get("weights_sha256")  # which was not written, once
+    if told and told != hashlib.sha256(weights).hexdigest():
+        raise WeightsError(
+            f"'{path}' is not what the model.json beside it was written for: its classes may be others. If a run is "
+            "being saved there now, try again; else its saving was cut off, or a file was exchanged: train it again."
+        )
     task: Task = facts["task"]
     model = build(
         facts["model"],
