@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _KEEP_ONE_IN = 3  # of the trials that reach a rung go on to the next, which lies this much further
 _RUNGS_FROM = 9  # part of the epochs at which the first rung lies, but not before the first epoch
 _STARTS = 3  # of a trial whose process dies, before it counts as one that cannot be run
+_PROPOSALS = 100  # that the recipe refuses, one after the other, before the search is given up
 _PRUNED = "pruned"  # how the reason of a run begins that was stopped for lagging behind
 
 
@@ -133,7 +134,7 @@ Suggest = Callable[["Trial", Recipe, Images], Any]
 
 def _lr(trial: Trial, recipe: Recipe, images: Images) -> float:
     assert recipe.lr != "auto"
-    return _rounded(trial.suggest_float("lr", recipe.lr / 10, recipe.lr * 10, log=True))
+    return _rounded(trial.suggest_float("lr", recipe.lr / 10, min(recipe.lr * 10, _HIGHEST_LR), log=True))
 
 
 def _batch_size(trial: Trial, recipe: Recipe, images: Images) -> Any:
@@ -178,6 +179,7 @@ SPACE: Mapping[str, Suggest] = {
 }
 """What can be searched, by the name it has in a recipe: each asks a trial for a value."""
 
+_HIGHEST_LR = 100.0  # that a recipe takes
 _DECAYS = (1e-4, 0.5)
 _OF_SHAPES = ("width", "depth", "batch_norm")
 
@@ -260,23 +262,45 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _next_trial(study: Study, out: Path, trials: int, base: Plan, names: Sequence[str], images: Images) -> Trial | None:
     """A trial with its settings, or None when there are enough; those of dead processes come first."""
-    from optuna.samplers import TPESampler
-
     with _alone(out):
         _take_over_from_the_dead(study)
         if _tried(study) >= trials:
             return None
-        # By its number alone, so that a search that was cut off goes on as if it had not been.
-        study.sampler = TPESampler(seed=base.recipe.seed * 100_003 + len(study.get_trials(deepcopy=False)))
-        trial = study.ask()
-        settings = {name: SPACE[name](trial, base.recipe, images) for name in names}
+        trial, settings = _propose(study, base, names, images)
         trial.set_user_attr("settings", settings)
         trial.set_user_attr("process", _me())
     return trial
 
 
+def _propose(study: Study, base: Plan, names: Sequence[str], images: Images) -> tuple[Trial, dict[str, Any]]:
+    """Settings that the recipe takes; those that it refuses are told as pruned, and others asked for."""
+    from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
+
+    for _ in range(_PROPOSALS):
+        # By its number alone, so that a search that was cut off goes on as if it had not been.
+        study.sampler = TPESampler(seed=base.recipe.seed * 100_003 + len(study.get_trials(deepcopy=False)))
+        trial = study.ask()
+        settings = {name: SPACE[name](trial, base.recipe, images) for name in names}
+        try:
+            _plans(base, settings)
+        except SettingError as error:
+            study.tell(trial, state=TrialState.PRUNED)
+            refused = error
+        else:
+            return trial, settings
+    raise SettingError(
+        f"{_PROPOSALS} proposals in a row do not go with the recipe: {refused} Change that, or name what to search."
+    )
+
+
+def _begun(study: Study) -> list[FrozenTrial]:
+    """The trials that have settings: all but those that the recipe refused."""
+    return [trial for trial in study.get_trials(deepcopy=False) if "settings" in trial.user_attrs]
+
+
 def _states(study: Study) -> list[str]:
-    return [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    return [trial.state.name for trial in _begun(study)]
 
 
 def _tried(study: Study) -> int:
@@ -422,12 +446,7 @@ def _conclude(
 
 def _all_runs(study: Study, base: Plan, out: Path) -> list[Run]:
     """Those of pruned and failed trials too, which have a place on the bill."""
-    plans = [
-        plan
-        for trial in study.get_trials(deepcopy=False)
-        if "settings" in trial.user_attrs
-        for plan in _plans(base, trial.user_attrs["settings"])
-    ]
+    plans = [plan for trial in _begun(study) for plan in _plans(base, trial.user_attrs["settings"])]
     folders = dict.fromkeys(out / plan.name for plan in plans)
     return [load_run(folder) for folder in folders if (folder / "result.json").is_file()]
 
@@ -449,11 +468,10 @@ def _story(study: Study, best: Plan, searched: Sequence[str], *, stopped: bool) 
 
 def _trials_csv(study: Study, base: Plan, searched: Sequence[str]) -> str:
     """One line a trial: how it ended, what it was worth so far, how far it came, its settings and its folders."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if "settings" in trial.user_attrs]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "state", f"val_{MEASURES[base.images.task].key}", "steps", *searched, "folders"])
-    for trial in trials:
+    for trial in _begun(study):
         settings, last = trial.user_attrs["settings"], trial.last_step
         value = trial.value if last is None or trial.value is not None else trial.intermediate_values[last]
         folders = " ".join(plan.name for plan in _plans(base, settings))

@@ -101,6 +101,38 @@ def test_what_is_searched_suits_the_model(images, tmp_path):
     assert {run.plan.recipe.but(depth=1) for run in load_runs(tmp_path)} == {BASE.but(epochs=1)}
 
 
+def test_what_the_recipe_refuses_is_never_tried(images, tmp_path):
+    """Several views of each image need an augmentation, and "none" is one of those that are searched."""
+    recipe = BASE.but(epochs=0, head_first="logistic", head_views=2, seed=2)
+    tune(images, recipe, preparation=SMALL, trials=3, search=["augment"], out=tmp_path)
+    rows = table(tmp_path / "trials.csv")
+    assert Counter(row["state"] for row in rows) == {"complete": 3}
+    assert "none" not in {row["augment"] for row in rows}
+    assert int(rows[-1]["trial"]) > 2, "a refused proposal is no trial"
+
+
+def test_a_search_that_proposes_nothing_possible_says_so(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "_PROPOSALS", 3)
+    monkeypatch.setitem(SPACE, "augment", lambda trial, recipe, images: "none")
+    recipe = BASE.but(head_first="logistic", head_views=2)
+    with pytest.raises(SettingError, match=r"^3 proposals in a row .* head_views=2 with augment='none': .* name what"):
+        tune(images, recipe, preparation=SMALL, trials=2, search=["augment"], out=tmp_path)
+
+
+def test_no_learning_rate_is_above_what_a_recipe_takes():
+    asked = {}
+
+    class Asking:
+        def suggest_float(self, name, low, high, *, log):
+            asked[name] = (low, high)
+            return high
+
+    assert SPACE["lr"](Asking(), BASE.but(lr=50.0), None) == 100
+    assert asked == {"lr": (5, 100)}
+    with pytest.raises(SettingError):
+        BASE.but(lr=100.1)
+
+
 def test_folds_judge_by_the_mean_and_test_is_still_looked_at_once(images, looks, tmp_path):
     recipe = BASE.but(epochs=1)
     chosen = tune(images, recipe, preparation=SMALL, trials=2, folds=3, search=["lr"], out=tmp_path)
