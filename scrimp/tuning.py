@@ -134,7 +134,8 @@ Suggest = Callable[["Trial", Recipe, Images], Any]
 
 def _lr(trial: Trial, recipe: Recipe, images: Images) -> float:
     assert recipe.lr != "auto"
-    return _rounded(trial.suggest_float("lr", recipe.lr / 10, min(recipe.lr * 10, _HIGHEST_LR), log=True))
+    asked = trial.suggest_float("lr", recipe.lr / 10, min(recipe.lr * 10, _HIGHEST_LR), log=True)
+    return _rounded(asked, recipe.lr)
 
 
 def _batch_size(trial: Trial, recipe: Recipe, images: Images) -> Any:
@@ -148,7 +149,9 @@ def _augment(trial: Trial, recipe: Recipe, images: Images) -> Any:
 
 
 def _weight_decay(trial: Trial, recipe: Recipe, images: Images) -> float:
-    return _rounded(trial.suggest_float("weight_decay", *_DECAYS, log=True))
+    own = recipe.weight_decay
+    asked = trial.suggest_float("weight_decay", min(_DECAYS[0], own), max(_DECAYS[1], own), log=True)
+    return _rounded(asked, own)
 
 
 def _dropout(trial: Trial, recipe: Recipe, images: Images) -> Any:
@@ -190,9 +193,9 @@ def _one_of(trial: Trial, name: str, recipe: Recipe, values: Sequence[Any]) -> A
     return trial.suggest_categorical(name, [*values, *([] if own in values else [own])])
 
 
-def _rounded(value: float) -> float:
-    """Three digits are all that a learning rate needs, and what people can read."""
-    return float(f"{value:.3g}")
+def _rounded(value: float, own: float) -> float:
+    """Three digits are all that a learning rate needs, and what people can read; the recipe's own stays as it is."""
+    return own if value == own else float(f"{value:.3g}")
 
 
 def _searched(recipe: Recipe, search: Sequence[str]) -> list[str]:
@@ -201,6 +204,8 @@ def _searched(recipe: Recipe, search: Sequence[str]) -> list[str]:
     unfit = {} if card and card.shapes else dict.fromkeys(_OF_SHAPES, f"the shape of {recipe.model} is fixed")
     if recipe.lr == "auto":
         unfit["lr"] = "lr='auto' finds one by itself"
+    if not recipe.weight_decay:
+        unfit["weight_decay"] = "it is searched by factors, and the recipe has weight_decay=0"
     for name in search:
         if name not in SPACE:
             raise UnknownName("setting to search", name, SPACE)
@@ -211,10 +216,7 @@ def _searched(recipe: Recipe, search: Sequence[str]) -> list[str]:
 
 def _of_recipe(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
     """The recipe as a point of the space."""
-    point = {name: getattr(recipe, name) for name in names}
-    if "weight_decay" in point:
-        point["weight_decay"] = min(max(point["weight_decay"], _DECAYS[0]), _DECAYS[1])
-    return point
+    return {name: getattr(recipe, name) for name in names}
 
 
 # ---------------------------------------------------------------- the study

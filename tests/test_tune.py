@@ -93,12 +93,23 @@ def test_what_is_searched_suits_the_model(images, tmp_path):
     assert tuning._searched(Recipe(model="resnet18", lr="auto"), ()) == [
         "batch_size", "augment", "weight_decay", "dropout",
     ]  # fmt: skip
+    plain = Recipe(model="resnet18", weight_decay=0)
+    assert tuning._searched(plain, ()) == ["lr", "batch_size", "augment", "dropout"]
+    with pytest.raises(SettingError, match="'weight_decay' cannot be searched: .* has weight_decay=0. Leave it out"):
+        tuning._searched(plain, ["weight_decay"])
     with pytest.raises(SettingError, match="'width' cannot be searched: the shape of resnet18 is fixed"):
         tuning._searched(Recipe(model="resnet18"), ["width"])
     with pytest.raises(UnknownName, match="Did you mean 'dropout'"):
         tuning._searched(BASE, ["dropuot"])
     tune(images, BASE.but(epochs=1), preparation=SMALL, trials=3, search=["depth"], out=tmp_path)
     assert {run.plan.recipe.but(depth=1) for run in load_runs(tmp_path)} == {BASE.but(epochs=1)}
+
+
+@pytest.mark.parametrize("decay", [2e-6, 0.0123456, 3.0])
+def test_the_first_trial_is_the_recipe_itself(images, tmp_path, decay):
+    recipe = BASE.but(epochs=1, lr=0.00123456, weight_decay=decay)
+    tune(images, recipe, preparation=SMALL, trials=1, search=["lr", "weight_decay"], out=tmp_path)
+    assert [run.plan.recipe for run in load_runs(tmp_path)] == [recipe]
 
 
 def test_what_the_recipe_refuses_is_never_tried(images, tmp_path):
