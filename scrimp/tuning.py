@@ -29,7 +29,7 @@ from scrimp.progress import bar
 from scrimp.scores import MEASURES
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
-from scrimp.subset import Selected
+from scrimp.subset import Distilled, Selected
 from scrimp.sweeping import Shelf, Stop, run_here, run_there, to_csv
 from scrimp.tradeoff import Chosen, compare, whole_bill
 from scrimp.training import Epoch, Recipe
@@ -70,9 +70,14 @@ def tune(
     call goes on where an earlier one was cut off; several processes at once share the work, and the last one to end
     looks at test. Ctrl-C returns what there is.
 
-    Raises `MissingExtra` without Optuna, `SettingError` where `out` holds the study of something else or no trial came
-    to its end. Cost: that of its runs; about a third of them go beyond their first ninth.
+    Raises `MissingExtra` without Optuna, `SettingError` for images that are distilled, and where `out` holds the study of
+    something else or no trial came to its end. Cost: that of its runs; about a third of them go beyond their first ninth.
     """
+    if isinstance(images, Distilled):
+        raise SettingError(
+            "A search learns from no images that are distilled on the way: save them, and tune on what find_images "
+            "finds in that folder."
+        )
     out = Path(out)
     base = Plan(
         images=images.source if folds is None else images.source.but(folds=folds, fold=0),

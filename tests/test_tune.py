@@ -19,6 +19,7 @@ from scrimp.errors import ImageError, SettingError, UnknownName
 from scrimp.images import find_images
 from scrimp.meter import load_run, load_runs
 from scrimp.plan import read_plan
+from scrimp.subset import distill
 from scrimp.sweeping import run_plan
 from scrimp.training import Epoch, Recipe, loop
 from scrimp.tuning import SPACE, tune
@@ -142,6 +143,12 @@ def test_no_learning_rate_is_above_what_a_recipe_takes():
     assert asked == {"lr": (5, 100)}
     with pytest.raises(SettingError):
         BASE.but(lr=100.1)
+
+
+def test_images_that_are_distilled_on_the_way_are_refused_at_once(images, tmp_path):
+    with pytest.raises(SettingError, match="no images that are distilled on the way: save them"):
+        tune(distill(images, image_px=8), BASE, preparation=SMALL, trials=1, search=["lr"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_folds_judge_by_the_mean_and_test_is_still_looked_at_once(images, looks, tmp_path):
