@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from platform import node
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
-
-import psutil
+from uuid import uuid4
 
 from scrimp.batches import Preparation
 from scrimp.cluster import connected
@@ -40,7 +37,7 @@ if TYPE_CHECKING:
 
 _KEEP_ONE_IN = 3  # of the trials that reach a rung go on to the next, which lies this much further
 _RUNGS_FROM = 9  # part of the epochs at which the first rung lies, but not before the first epoch
-_STARTS = 3  # of a trial whose process dies, before it counts as one that cannot be run
+_STARTS = 3  # of a trial whose process dies before it came any further, until it counts as one that cannot be run
 _PROPOSALS = 100  # that the recipe refuses, one after the other, before the search is given up
 _PRUNED = "pruned"  # how the reason of a run begins that was stopped for lagging behind
 
@@ -70,8 +67,9 @@ def tune(
     call goes on where an earlier one was cut off; several processes at once share the work, and the last one to end
     looks at test. Ctrl-C returns what there is.
 
-    Raises `MissingExtra` without Optuna, `SettingError` for images that are distilled, and where `out` holds the study of
-    something else or no trial came to its end. Cost: that of its runs; about a third of them go beyond their first ninth.
+    Raises `MissingExtra` without Optuna, `SettingError` for images that are distilled, where `out` holds the study of
+    something else, or where no trial came to its end. Cost: that of its runs; about a third of them go beyond their
+    first ninth.
     """
     if isinstance(images, Distilled):
         raise SettingError(
@@ -88,13 +86,15 @@ def tune(
     names = _searched(recipe, search)
     study = _open_study(out, base, names, images)
     shelf = Shelf() if isinstance(images, Selected) else Shelf(images)
-    with bar(f"tune {recipe.model}", trials) as advance:
+    with _alive(out) as me, bar(f"tune {recipe.model}", trials) as advance:
         advance(min(trials, _tried(study)), "")
 
         def work(run: Callable[[Plan, Stop], Run]) -> bool:
             """Trial after trial, until there are enough; True where it was interrupted."""
-            while trial := _next_trial(study, out, trials, base, names, images):
-                if _run_trial(study, trial, base, run):
+            while trial := _next_trial(study, out, me, trials, base, names, images):
+                try:
+                    _run_trial(study, trial, base, run)
+                except KeyboardInterrupt:
                     return True
                 advance(1, f"best {MEASURES[images.task].text(study.best_value)}" if _complete(study) else "")
             return False
@@ -261,21 +261,64 @@ def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """One process, and one thread of it, at a time; that of a dead one is free at once."""
-    with closing(sqlite3.connect(out / "study.lock", timeout=600, isolation_level=None)) as lock:
+    """One process, and one thread of it, at a time."""
+    with _locked(out / "study.lock", wait_s=600):
+        yield
+
+
+@contextmanager
+def _locked(path: Path, *, wait_s: float) -> Iterator[None]:
+    """Holds a lock, that of a dead process being free at once, on this machine and in all of its containers."""
+    with closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as lock:
         lock.execute("BEGIN EXCLUSIVE")
         yield
 
 
-def _next_trial(study: Study, out: Path, trials: int, base: Plan, names: Sequence[str], images: Images) -> Trial | None:
+@contextmanager
+def _alive(out: Path) -> Iterator[str]:
+    """Holds a lock of its own, by which others see that this search is alive, and gives its name.
+
+    A number of a process would not do: those of another container cannot be seen.
+    """
+    name = f"alive-{uuid4().hex[:12]}.lock"
+    try:
+        with _locked(out / name, wait_s=0):
+            yield name
+    finally:
+        _sweep_away(out / name)
+
+
+def _is_alive(out: Path, name: str | None) -> bool:
+    """Whether a trial's search still runs. None: it died while it began."""
+    if name is None or not (out / name).is_file():
+        return False
+    try:
+        with _locked(out / name, wait_s=0):
+            pass
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return True
+        raise
+    _sweep_away(out / name)
+    return False
+
+
+def _sweep_away(lock: Path) -> None:
+    with suppress(OSError):
+        lock.unlink()
+
+
+def _next_trial(
+    study: Study, out: Path, me: str, trials: int, base: Plan, names: Sequence[str], images: Images
+) -> Trial | None:
     """A trial with its settings, or None when there are enough; those of dead processes come first."""
     with _alone(out):
-        _take_over_from_the_dead(study)
+        _take_over_from_the_dead(study, out)
         if _tried(study) >= trials:
             return None
         trial, settings = _propose(study, base, names, images)
         trial.set_user_attr("settings", settings)
-        trial.set_user_attr("process", _me())
+        trial.set_user_attr("alive", me)
     return trial
 
 
@@ -319,41 +362,28 @@ def _complete(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
 
 
-def _me() -> list[Any]:
-    """What tells this process from all others: its machine, its number, and when it was born."""
-    return [node(), os.getpid(), psutil.Process().create_time()]
-
-
-def _is_alive(process: list[Any] | None) -> bool:
-    """Whether a trial's process still runs; that of another machine is believed to. None: it died while it began."""
-    if process is None:
-        return False
-    machine, number, born = process
-    if machine != node():
-        return True
-    try:
-        return bool(abs(psutil.Process(number).create_time() - born) < 1)
-    except psutil.Error:
-        return False
-
-
-def _take_over_from_the_dead(study: Study) -> None:
+def _take_over_from_the_dead(study: Study, out: Path) -> None:
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.name == "RUNNING" and not _is_alive(trial.user_attrs.get("process")):
+        if trial.state.name == "RUNNING" and not _is_alive(out, trial.user_attrs.get("alive")):
             _again(study, trial.number, died=True)
 
 
 def _again(study: Study, number: int, *, died: bool = False) -> None:
-    """Puts a trial that was cut off back in the queue; its runs go on from their checkpoints."""
+    """Puts a trial that was cut off back in the queue; its runs go on from their checkpoints.
+
+    Only deaths without progress speak against it: a long trial may be cut off often.
+    """
     from optuna.trial import TrialState
 
     trial = study.get_trials(deepcopy=False)[number]
-    deaths = trial.user_attrs.get("deaths", 0) + died
+    before = trial.user_attrs.get("reached", 0)
+    reached = max(before, trial.last_step or 0)
+    deaths = 0 if reached > before else trial.user_attrs.get("deaths", 0) + died
     if deaths >= _STARTS:
         study.tell(number, state=TrialState.PRUNED)
         return
     study.tell(number, state=TrialState.FAIL)
-    study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
+    study.enqueue_trial(trial.params, user_attrs={"deaths": deaths, "reached": reached})
 
 
 # ---------------------------------------------------------------- one trial
@@ -365,32 +395,34 @@ def _plans(base: Plan, settings: Mapping[str, Any]) -> list[Plan]:
     return [plan.but(images=plan.images.but(fold=fold)) for fold in range(base.images.folds or 1)]
 
 
-def _run_trial(study: Study, trial: Trial, base: Plan, run_one: Callable[[Plan, Stop], Run]) -> bool:
-    """Runs a trial to its end or until it is pruned, and tells the study; True where it was interrupted.
+def _run_trial(study: Study, trial: Trial, base: Plan, run_one: Callable[[Plan, Stop], Run]) -> None:
+    """Runs a trial to its end or until it is pruned, and tells the study; one that is cut off goes back in the queue.
 
     One that fails is told as pruned, so that its neighbourhood is avoided.
     """
     from optuna.trial import TrialState
 
-    plans = _plans(base, trial.user_attrs["settings"])
+    try:
+        value = _value(trial, _plans(base, trial.user_attrs["settings"]), run_one)
+    except BaseException:  # not Ctrl-C alone: in a notebook, this process lives on after any error
+        _again(study, trial.number)
+        raise
+    study.tell(trial, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
+
+
+def _value(trial: Trial, plans: Sequence[Plan], run_one: Callable[[Plan, Stop], Run]) -> float | None:
+    """What the runs of a trial are worth on val, as their mean; None where one was pruned or failed."""
     values: list[float] = []
     for fold, plan in enumerate(plans):
         judge = _judge(trial, fold, plan.recipe.epochs, len(plans), values)
-        try:
-            run = run_one(plan, judge)
-        except KeyboardInterrupt:
-            _again(study, trial.number)
-            return True
+        run = run_one(plan, judge)
         judge(run.history)  # of a run that was there already, because its trial was cut off after it
         if run.status == "interrupted":
-            _again(study, trial.number)
-            return True
+            raise KeyboardInterrupt
         if run.val is None or run.reason.startswith(_PRUNED):
-            study.tell(trial, state=TrialState.PRUNED)
-            return False
+            return None
         values.append(run.val.merit)
-    study.tell(trial, fmean(values))
-    return False
+    return fmean(values)
 
 
 def _judge(trial: Trial, fold: int, epochs: int, folds: int, before: Sequence[float]) -> Stop:

@@ -96,7 +96,7 @@ def test_what_is_searched_suits_the_model(images, tmp_path):
     ]  # fmt: skip
     plain = Recipe(model="resnet18", weight_decay=0)
     assert tuning._searched(plain, ()) == ["lr", "batch_size", "augment", "dropout"]
-    with pytest.raises(SettingError, match="'weight_decay' cannot be searched: .* has weight_decay=0. Leave it out"):
+    with pytest.raises(SettingError, match=r"'weight_decay' cannot be searched: .* has weight_decay=0\. Leave it out"):
         tuning._searched(plain, ["weight_decay"])
     with pytest.raises(SettingError, match="'width' cannot be searched: the shape of resnet18 is fixed"):
         tuning._searched(Recipe(model="resnet18"), ["width"])
@@ -255,7 +255,36 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(images, tmp_path, mon
 # ---------------------------------------------------------------- several processes, and dead ones
 
 
-def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path, monkeypatch):
+@pytest.fixture
+def sudden(monkeypatch):
+    """A SystemExit ends a search as a kill does: nothing is put back in the queue."""
+    real = tuning._again
+
+    def only_of_the_dead(study, number, *, died=False):
+        if died:
+            real(study, number, died=True)
+
+    monkeypatch.setattr(tuning, "_again", only_of_the_dead)
+
+
+def test_a_process_is_alive_until_it_is_killed(tmp_path):
+    """By a lock, and neither by its number nor by the name of its machine, which differ from container to container."""
+    hold = f"from pathlib import Path\nfrom scrimp.tuning import _alive\nwith _alive(Path({str(tmp_path)!r})) as me:\n"
+    command = [sys.executable, "-c", f"{hold}    print(me, flush=True)\n    input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        name = other.stdout.readline().strip()
+        assert tuning._is_alive(tmp_path, name)
+        other.kill()
+        other.wait()
+        assert (tmp_path / name).is_file()
+        assert not tuning._is_alive(tmp_path, name)
+    with tuning._alive(tmp_path) as me:
+        assert tuning._is_alive(tmp_path, me), "seen from its own threads too"
+    assert not tuning._is_alive(tmp_path, me)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path, monkeypatch, sudden):
     """A real kill is tried below, where there is more time."""
     real = sweeping.train
 
@@ -269,7 +298,6 @@ def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path
 
     monkeypatch.setattr(sweeping, "train", dies)
     monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
-    monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])  # above all numbers of processes
     recipe = BASE.but(epochs=4)
     with pytest.raises(SystemExit):
         tune(images, recipe, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
@@ -283,7 +311,7 @@ def test_a_trial_whose_process_died_goes_on_from_its_last_epoch(images, tmp_path
     assert run.status == "finished"
 
 
-def test_a_trial_that_kills_its_process_each_time_is_given_up(images, tmp_path, monkeypatch):
+def test_a_trial_that_kills_its_process_each_time_is_given_up(images, tmp_path, monkeypatch, sudden):
     def dies(ready, recipe, *, out, stop):
         if recipe == BASE:
             raise SystemExit("killed")
@@ -291,13 +319,46 @@ def test_a_trial_that_kills_its_process_each_time_is_given_up(images, tmp_path, 
 
     real = sweeping.train
     monkeypatch.setattr(sweeping, "train", dies)
-    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
-    monkeypatch.setattr(tuning, "_me", lambda: [tuning.node(), 2**22 + 1, 0.0])
     for _ in range(3):
         with pytest.raises(SystemExit):
             tune(images, BASE, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
     tune(images, BASE, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
     assert [row["state"] for row in table(tmp_path / "trials.csv")] == ["fail", "fail", "pruned", "complete"]
+
+
+def test_a_trial_that_comes_further_each_time_is_not_given_up(images, tmp_path, monkeypatch, sudden):
+    real = sweeping.train
+
+    def dies_after_an_epoch(ready, recipe, *, out, stop):
+        def one_more(history):
+            if stop(history) == "" and len(history) < recipe.epochs:
+                raise SystemExit("killed")
+            return ""
+
+        return real(ready, recipe, out=out, stop=one_more)
+
+    monkeypatch.setattr(sweeping, "train", dies_after_an_epoch)
+    monkeypatch.setattr(loop, "_CHECKPOINT_PAUSE", 0)
+    for _ in range(4):
+        with pytest.raises(SystemExit):
+            tune(images, BASE.but(epochs=5), preparation=SMALL, trials=1, search=["lr"], out=tmp_path)
+    tune(images, BASE.but(epochs=5), preparation=SMALL, trials=1, search=["lr"], out=tmp_path)
+    assert [row["state"] for row in table(tmp_path / "trials.csv")] == ["fail"] * 4 + ["complete"]
+
+
+def test_any_error_puts_its_trial_back_and_is_no_death(images, tmp_path, monkeypatch):
+    """In the same process, as in a notebook."""
+
+    def broken(ready, recipe, **how):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(sweeping, "train", broken)
+    for _ in range(4):
+        with pytest.raises(ValueError, match="a bug"):
+            tune(images, BASE.but(epochs=1), preparation=SMALL, trials=1, search=["lr"], out=tmp_path)
+    monkeypatch.undo()
+    tune(images, BASE.but(epochs=1), preparation=SMALL, trials=1, search=["lr"], out=tmp_path)
+    assert [row["state"] for row in table(tmp_path / "trials.csv")] == ["fail"] * 4 + ["complete"]
 
 
 COMMAND = ("--model", "ultralight", "--from-scratch", "--image-size", "16", "--epochs", "9", "--json")
