@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 _KEEP_ONE_IN = 3  # of the trials that reach a rung go on to the next, which lies this much further
 _RUNGS_FROM = 9  # part of the epochs at which the first rung lies, but not before the first epoch
-_STARTS = 3  # of a trial whose process dies before it came any further, until it counts as one that cannot be run
+_STARTS = 3  # of a trial that fails, or whose process dies before it came any further, until it is given up
+_FAILURES = 5  # in a row, for the same reason, after which it is no fault of the settings
 _PROPOSALS = 100  # that the recipe refuses, one after the other, before the search is given up
 _PRUNED = "pruned"  # how the reason of a run begins that was stopped for lagging behind
 
@@ -86,14 +87,15 @@ def tune(
     names = _searched(recipe, search)
     study = _open_study(out, base, names, images)
     shelf = Shelf() if isinstance(images, Selected) else Shelf(images)
+    failures: list[str] = []  # why each trial of this start failed, "" for those that did not
     with _alive(out) as me, bar(f"tune {recipe.model}", trials) as advance:
         advance(min(trials, _tried(study)), "")
 
         def work(run: Callable[[Plan, Stop], Run]) -> bool:
             """Trial after trial, until there are enough; True where it was interrupted."""
-            while trial := _next_trial(study, out, me, trials, base, names, images):
+            while not _all_fail(failures) and (trial := _next_trial(study, out, me, trials, base, names, images)):
                 try:
-                    _run_trial(study, trial, base, run)
+                    failures.append(_run_trial(study, trial, base, run))
                 except KeyboardInterrupt:
                     return True
                 advance(1, f"best {MEASURES[images.task].text(study.best_value)}" if _complete(study) else "")
@@ -105,7 +107,18 @@ def tune(
             )
         else:
             stopped = _on_cluster(on, trials, work, out, shelf, usd_per_hour)
+    if _all_fail(failures) and _tried(study) < trials:
+        raise SettingError(
+            f"{_FAILURES} trials in a row failed for one reason: {failures[-1].rstrip('.')}. Put that right and start "
+            f"again: they are tried again, and what came to its end is kept in '{out}'."
+        )
     return _conclude(study, base, names, shelf, out, usd_per_hour, stopped=stopped)
+
+
+def _all_fail(failures: Sequence[str]) -> bool:
+    """Whether the last trials failed for one reason, such as a hub that does not answer or a GPU that is held."""
+    last = failures[-_FAILURES:]
+    return len(last) == _FAILURES and len(set(last)) == 1 and last[0] != ""
 
 
 def _on_cluster(
@@ -228,7 +241,7 @@ def _of_recipe(recipe: Recipe, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> Study:
-    """That of the folder, or a new one whose first trial is the recipe itself."""
+    """That of the folder, whose failed trials are tried again, or a new one whose first trial is the recipe itself."""
     try:
         import optuna
     except ImportError:
@@ -256,6 +269,8 @@ def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> 
             raise SettingError(
                 f"'{out}' holds the study of another recipe, search or set of images: name another folder."
             )
+        else:
+            _try_failed_again(study)
     return study
 
 
@@ -349,8 +364,22 @@ def _begun(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if "settings" in trial.user_attrs]
 
 
+def _counted(study: Study) -> list[FrozenTrial]:
+    """Those that no other one is tried instead of."""
+    replaced = {trial.user_attrs.get("instead_of") for trial in study.get_trials(deepcopy=False)}
+    return [trial for trial in _begun(study) if trial.number not in replaced]
+
+
 def _states(study: Study) -> list[str]:
-    return [trial.state.name for trial in _begun(study)]
+    return [trial.state.name for trial in _counted(study)]
+
+
+def _try_failed_again(study: Study) -> None:
+    """Puts the trials that failed back in the queue, since what they lacked may be there now."""
+    for trial in _counted(study):
+        starts = trial.user_attrs.get("starts", 1)
+        if "failed" in trial.user_attrs and starts < _STARTS:
+            study.enqueue_trial(trial.params, user_attrs={"instead_of": trial.number, "starts": starts + 1})
 
 
 def _tried(study: Study) -> int:
@@ -395,23 +424,26 @@ def _plans(base: Plan, settings: Mapping[str, Any]) -> list[Plan]:
     return [plan.but(images=plan.images.but(fold=fold)) for fold in range(base.images.folds or 1)]
 
 
-def _run_trial(study: Study, trial: Trial, base: Plan, run_one: Callable[[Plan, Stop], Run]) -> None:
-    """Runs a trial to its end or until it is pruned, and tells the study; one that is cut off goes back in the queue.
+def _run_trial(study: Study, trial: Trial, base: Plan, run_one: Callable[[Plan, Stop], Run]) -> str:
+    """Runs a trial to its end or until it is pruned, and tells the study; returns why it failed, or "".
 
-    One that fails is told as pruned, so that its neighbourhood is avoided.
+    One that fails is told as pruned, so that its neighbourhood is avoided; one that is cut off goes back in the queue.
     """
     from optuna.trial import TrialState
 
     try:
-        value = _value(trial, _plans(base, trial.user_attrs["settings"]), run_one)
+        value, failure = _value(trial, _plans(base, trial.user_attrs["settings"]), run_one)
+        if failure:
+            trial.set_user_attr("failed", failure)
     except BaseException:  # not Ctrl-C alone: in a notebook, this process lives on after any error
         _again(study, trial.number)
         raise
     study.tell(trial, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
+    return failure
 
 
-def _value(trial: Trial, plans: Sequence[Plan], run_one: Callable[[Plan, Stop], Run]) -> float | None:
-    """What the runs of a trial are worth on val, as their mean; None where one was pruned or failed."""
+def _value(trial: Trial, plans: Sequence[Plan], run_one: Callable[[Plan, Stop], Run]) -> tuple[float | None, str]:
+    """What the runs of a trial are worth on val, as their mean; None where one was pruned or failed, and why."""
     values: list[float] = []
     for fold, plan in enumerate(plans):
         judge = _judge(trial, fold, plan.recipe.epochs, len(plans), values)
@@ -419,10 +451,12 @@ def _value(trial: Trial, plans: Sequence[Plan], run_one: Callable[[Plan, Stop], 
         judge(run.history)  # of a run that was there already, because its trial was cut off after it
         if run.status == "interrupted":
             raise KeyboardInterrupt
-        if run.val is None or run.reason.startswith(_PRUNED):
-            return None
+        if run.val is None:
+            return None, run.reason
+        if run.reason.startswith(_PRUNED):
+            return None, ""
         values.append(run.val.merit)
-    return fmean(values)
+    return fmean(values), ""
 
 
 def _judge(trial: Trial, fold: int, epochs: int, folds: int, before: Sequence[float]) -> Stop:
@@ -466,8 +500,11 @@ def _conclude(
         if not runs and stopped:
             raise KeyboardInterrupt
         if not runs:
-            told = "; ".join(run.reason for run in everything) or "none began"
-            raise SettingError(f"No trial came to its end: {told}.")
+            told = "; ".join(dict.fromkeys(run.reason.rstrip(".") for run in everything)) or "each was killed"
+            raise SettingError(
+                f"No trial came to its end: {told}. Put that right and start again; after {_STARTS} starts in vain, in "
+                "another folder."
+            )
         chosen = compare(runs, names=names)
         if not stopped and "RUNNING" not in _states(study):
             seen = look_at_test(chosen.best, shelf.ready(chosen.best.plan), usd_per_hour=usd_per_hour)

@@ -15,7 +15,7 @@ import pytest
 from scrimp import sweeping, tuning
 from scrimp.batches import Preparation
 from scrimp.cli import app
-from scrimp.errors import ImageError, SettingError, UnknownName
+from scrimp.errors import ImageError, SettingError, UnknownName, WeightsError
 from scrimp.images import find_images
 from scrimp.meter import load_run, load_runs
 from scrimp.plan import read_plan
@@ -250,6 +250,42 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(images, tmp_path, mon
     assert "complete" in {row["state"] for row in rows}
     reasons = {load_run(tmp_path / row["folders"]).reason for row in rows if row["depth"] != "1"}
     assert reasons <= {"out of memory"}
+
+
+def test_failures_in_a_row_end_the_search_and_the_next_start_tries_them_again(images, tmp_path, monkeypatch):
+    def offline(ready, recipe, **how):
+        raise WeightsError("the hub did not answer.")
+
+    def search(trials):
+        return tune(images, BASE.but(epochs=1), preparation=SMALL, trials=trials, search=["lr"], out=tmp_path)
+
+    monkeypatch.setattr(sweeping, "train", offline)
+    with pytest.raises(
+        SettingError, match=r"^5 trials in a row failed .*: the hub did not answer\. Put that right and"
+    ):
+        search(7)
+    assert len(load_runs(tmp_path)) == 5
+    monkeypatch.undo()
+    chosen = search(7)
+    assert chosen.story[0] == "7 trials: 7 came to their end."
+    states = [row["state"] for row in table(tmp_path / "trials.csv")]
+    assert states == ["pruned"] * 5 + ["complete"] * 7
+    assert len(load_runs(tmp_path)) == 7
+
+
+def test_what_fails_at_each_start_is_given_up(images, tmp_path, monkeypatch):
+    tried = []
+
+    def fails(ready, recipe, **how):
+        tried.append(recipe.lr)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(sweeping, "train", fails)
+    for _ in range(5):
+        with pytest.raises(SettingError, match=r"^No trial came to its end: out of memory\. Put that right"):
+            tune(images, BASE, preparation=SMALL, trials=2, search=["lr"], out=tmp_path)
+    assert Counter(tried) == dict.fromkeys(tried, 3)
+    assert len(set(tried)) == 2
 
 
 # ---------------------------------------------------------------- several processes, and dead ones
