@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from scrimp.batches import Preparation
 from scrimp.cluster import connected
-from scrimp.errors import MissingExtra, SettingError, UnknownName
+from scrimp.errors import MissingExtra, SettingError, StorageError, UnknownName
 from scrimp.images import Images
 from scrimp.meter import Run, load_run, look_at_test
 from scrimp.models import MODELS
@@ -26,6 +26,7 @@ from scrimp.progress import bar
 from scrimp.scores import MEASURES
 from scrimp.settings import to_toml
 from scrimp.store import write_whole
+from scrimp.store.remote import reason
 from scrimp.subset import Distilled, Selected
 from scrimp.sweeping import Shelf, Stop, run_here, run_there, to_csv
 from scrimp.tradeoff import Chosen, compare, whole_bill
@@ -69,8 +70,8 @@ def tune(
     looks at test. Ctrl-C returns what there is.
 
     Raises `MissingExtra` without Optuna, `SettingError` for images that are distilled, where `out` holds the study of
-    something else, or where no trial came to its end. Cost: that of its runs; about a third of them go beyond their
-    first ninth.
+    something else, or where no trial came to its end, `StorageError` where it cannot be written. Cost: that of its
+    runs; about a third of them go beyond their first ninth.
     """
     if isinstance(images, Distilled):
         raise SettingError(
@@ -88,7 +89,7 @@ def tune(
     study = _open_study(out, base, names, images)
     shelf = Shelf() if isinstance(images, Selected) else Shelf(images)
     failures: list[str] = []  # why each trial of this start failed, "" for those that did not
-    with _alive(out) as me, bar(f"tune {recipe.model}", trials) as advance:
+    with _recorded(out), _alive(out) as me, bar(f"tune {recipe.model}", trials) as advance:
         advance(min(trials, _tried(study)), "")
 
         def work(run: Callable[[Plan, Stop], Run]) -> bool:
@@ -249,7 +250,10 @@ def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> 
     from sqlalchemy import URL
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"'{out}' cannot be written: {reason(error)}. Name another folder.") from None
     asked = f"{to_toml(base)}\nsearch {', '.join(names)}\nimages {images.fingerprint}"
     url = URL.create("sqlite", database=str((out / "study.db").absolute())).render_as_string()
     first_rung = max(1, base.recipe.epochs // _RUNGS_FROM)
@@ -277,8 +281,26 @@ def _open_study(out: Path, base: Plan, names: Sequence[str], images: Images) -> 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """One process, and one thread of it, at a time."""
-    with _locked(out / "study.lock", wait_s=600):
+    with _recorded(out), _locked(out / "study.lock", wait_s=600):
         yield
+
+
+@contextmanager
+def _recorded(out: Path) -> Iterator[None]:
+    """Names the folder where the record of the search cannot be read or written."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (sqlite3.Error, SQLAlchemyError, StorageInternalError) as error:
+        cause: BaseException = error
+        while cause.__cause__:  # SQLite's own words
+            cause = cause.__cause__
+        raise StorageError(
+            f"The record of the search, '{out / 'study.db'}', cannot be read or written: {cause}. See to the disk, or "
+            "name another folder; without that file the search begins again, and takes the runs there as they are."
+        ) from None
 
 
 @contextmanager

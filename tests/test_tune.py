@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from scrimp import sweeping, tuning
 from scrimp.batches import Preparation
 from scrimp.cli import app
-from scrimp.errors import ImageError, SettingError, UnknownName, WeightsError
+from scrimp.errors import ImageError, SettingError, StorageError, UnknownName, WeightsError
 from scrimp.images import find_images
 from scrimp.meter import load_run, load_runs
 from scrimp.plan import read_plan
@@ -149,6 +150,33 @@ def test_images_that_are_distilled_on_the_way_are_refused_at_once(images, tmp_pa
     with pytest.raises(SettingError, match="no images that are distilled on the way: save them"):
         tune(distill(images, image_px=8), BASE, preparation=SMALL, trials=1, search=["lr"], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_hold_the_record_is_named(images, tmp_path, monkeypatch):
+    from optuna import Trial
+
+    def search(out):
+        tune(images, BASE.but(epochs=1), preparation=SMALL, trials=1, search=["lr"], out=out)
+
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"file/out' cannot be written: a file is in the way\. Name another folder"):
+        search(tmp_path / "file" / "out")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "study.db").write_bytes(b"no database" * 100)
+    with pytest.raises(
+        StorageError, match=r"damaged/study\.db', cannot be .*: file is not a database\. See to the disk"
+    ):
+        search(tmp_path / "damaged")
+    (tmp_path / "locked" / "study.lock").mkdir(parents=True)
+    with pytest.raises(StorageError, match="unable to open database file"):
+        search(tmp_path / "locked")
+
+    def full(*given):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Trial, "report", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        search(tmp_path / "full")
 
 
 def test_folds_judge_by_the_mean_and_test_is_still_looked_at_once(images, looks, tmp_path):
