@@ -400,7 +400,7 @@ def _try_failed_again(study: Study) -> None:
     """Puts the trials that failed back in the queue, since what they lacked may be there now."""
     for trial in _counted(study):
         starts = trial.user_attrs.get("starts", 1)
-        if "failed" in trial.user_attrs and starts < _STARTS:
+        if trial.state.name == "PRUNED" and "failed" in trial.user_attrs and starts < _STARTS:
             study.enqueue_trial(trial.params, user_attrs={"instead_of": trial.number, "starts": starts + 1})
 
 
@@ -434,7 +434,8 @@ def _again(study: Study, number: int, *, died: bool = False) -> None:
         study.tell(number, state=TrialState.PRUNED)
         return
     study.tell(number, state=TrialState.FAIL)
-    study.enqueue_trial(trial.params, user_attrs={"deaths": deaths, "reached": reached})
+    starts = trial.user_attrs.get("starts", 1)
+    study.enqueue_trial(trial.params, user_attrs={"deaths": deaths, "reached": reached, "starts": starts})
 
 
 # ---------------------------------------------------------------- one trial

@@ -316,6 +316,19 @@ def test_what_fails_at_each_start_is_given_up(images, tmp_path, monkeypatch):
     assert len(set(tried)) == 2
 
 
+def test_a_trial_that_fails_and_is_cut_off_goes_on_counting_its_starts():
+    import optuna
+
+    study = optuna.create_study()
+    study.enqueue_trial({}, user_attrs={"starts": 2})
+    trial = study.ask()
+    for name in ("settings", "failed"):
+        trial.set_user_attr(name, "so")
+    tuning._again(study, trial.number)  # killed just before it could be told
+    tuning._try_failed_again(study)
+    assert [trial.user_attrs["starts"] for trial in study.trials] == [2, 2]
+
+
 # ---------------------------------------------------------------- several processes, and dead ones
 
 
