@@ -33,8 +33,8 @@ class Plan(Settings):
 
     @property
     def name(self) -> str:
-        """A folder name that no other plan has: model, size, seed, and six letters that stand for the rest."""
-        digest = hashlib.sha256(to_toml(self).encode()).hexdigest()[:6]
+        """A folder name that no other plan has: model, size, seed, and twelve letters that stand for the rest."""
+        digest = hashlib.sha256(to_toml(self).encode()).hexdigest()[:12]
         model = "".join(c if c.isalnum() or c in "_-." else "-" for c in self.recipe.model)
         return f"{model}-{self.preparation.image_px}px-seed{self.recipe.seed}-{digest}"
 

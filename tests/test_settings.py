@@ -68,6 +68,7 @@ def test_plans_that_differ_have_different_names():
         plan.but(images=plan.images.but(per_class=5)),
     ]
     assert len({plan.name, *(other.name for other in others)}) == 5
+    assert len(plan.name.rpartition("-")[2]) == 12, "a thousand plans share a name once in half a billion times"
     assert [other.variant == plan.variant for other in others] == [True, False, False, False]
 
 
