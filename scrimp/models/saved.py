@@ -85,10 +85,11 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
 
 
 def load_model(folder: str | Path) -> Loaded:
-    """The model of a run folder, in eval mode on the CPU.
+    """The model of a run folder, in eval mode on the CPU, where channels_last is the fast order for its images.
 
     Raises `NotFound` when the folder holds no model, `WeightsError` when its files do not belong together.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -124,7 +125,8 @@ def load_model(folder: str | Path) -> Loaded:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(f"'{path}' does not fit a {facts['model']}: {error}") from None
-    return Loaded(model.eval(), tuple(facts["classes"]), facts["image_px"], task)
+    model.eval().to(memory_format=torch.channels_last)
+    return Loaded(model, tuple(facts["classes"]), facts["image_px"], task)
 
 
 def _no_model(folder: str | Path) -> NotFound:
