@@ -164,6 +164,27 @@ def ready_for(plan: Plan) -> Prepared:
     return Shelf().ready(plan)
 
 
+_STAND_INS = 4, 256  # training images: a class, of which some may be unreadable, and altogether
+
+
+def found_again(run: Run) -> Prepared:
+    """The images of a run for looking at val and test, found and prepared once more.
+
+    What it learnt from is not made or chosen again where that is dear: then some training images stand in for it.
+    """
+    plan, shelf = run.plan, Shelf()
+    if dear_to_repeat(plan):
+        a_class, altogether = _STAND_INS
+        some = min(len(shelf.images(plan).rows("train")), max(a_class * len(run.classes), altogether))
+        plan = plan.but(selection=Selection(keep=some, balance="fill"), distillation=None)
+    return shelf.ready(plan)
+
+
+def dear_to_repeat(plan: Plan) -> bool:
+    """Whether training images were made, or chosen by more than chance; of val and test neither changes anything."""
+    return plan.distillation is not None or (plan.selection is not None and plan.selection.method != "random")
+
+
 _COPY = ".copy"  # marks a `best` that is no link
 
 

@@ -24,12 +24,10 @@ from scrimp.images import LeftOut
 from scrimp.images.kinds import Split, Task
 from scrimp.meter import Run, load_run
 from scrimp.models.saved import BOXED, Loaded, load_model, read_facts
-from scrimp.plan import Plan
 from scrimp.progress import bar
 from scrimp.scores import Scores, merit, score, unscorable
 from scrimp.store import read_bytes
-from scrimp.subset import Selection
-from scrimp.sweeping import Shelf
+from scrimp.sweeping import dear_to_repeat, found_again
 from scrimp.training.evaluate import predict
 from scrimp.training.hardware import best_device
 
@@ -156,7 +154,6 @@ def _on_own_images(run: Run, loaded: Loaded, pictured: int, corrupted: int) -> d
 
 
 _REPORTED: tuple[Split, ...] = ("test", "val")
-_STAND_INS = 4  # training images a class, of which some may be unreadable
 
 _NO_TEMPERATURE = (
     "The temperature: without both a test and a val split it would be judged by the images that it was fitted on."
@@ -164,15 +161,8 @@ _NO_TEMPERATURE = (
 
 
 def _images_of(run: Run, loaded: Loaded) -> Prepared:
-    """The val and test images of a run, found again, and some to train on, without which none are prepared.
-
-    Raises `ImageError` where their classes are others by now.
-    """
-    plan, shelf = run.plan, Shelf()
-    if _dear_to_repeat(plan):
-        some = min(len(shelf.images(plan).rows("train")), _STAND_INS * (len(loaded.classes) or 1))
-        plan = plan.but(selection=Selection(keep=some, balance="fill"), distillation=None)
-    ready = shelf.ready(plan)
+    """The val and test images of a run. Raises `ImageError` where their classes are others by now."""
+    ready = found_again(run)
     if ready.images.classes != loaded.classes:
         raise ImageError(
             f"'{run.plan.images.source}' now has {len(ready.images.classes):,} classes, but the model knows "
@@ -181,16 +171,11 @@ def _images_of(run: Run, loaded: Loaded) -> Prepared:
     return ready
 
 
-def _dear_to_repeat(plan: Plan) -> bool:
-    """Whether training images were made, or chosen by more than chance; of val and test neither changes anything."""
-    return plan.distillation is not None or (plan.selection is not None and plan.selection.method != "random")
-
-
 def _notes(run: Run, ready: Prepared) -> tuple[str, ...]:
     images = ready.images
     if images.fingerprint == run.fingerprint:
         return ()
-    if _dear_to_repeat(run.plan) and all(len(images.rows(split)) == run.image_counts[split] for split in _REPORTED):
+    if dear_to_repeat(run.plan) and all(len(images.rows(split)) == run.image_counts[split] for split in _REPORTED):
         return (
             "What the run learnt from was chosen or made, which is not done again here: whether its images have "
             "changed since was only told by how many val and test have.",

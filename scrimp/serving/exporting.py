@@ -28,7 +28,7 @@ from scrimp.scores import MEASURES, score, unscorable
 from scrimp.serving import trial
 from scrimp.serving.predicting import ONNX_FILES, THRESHOLD, folder_of
 from scrimp.store import write_whole
-from scrimp.sweeping import ready_for
+from scrimp.sweeping import found_again
 
 Format = Literal["onnx", "onnx-int8", "torchscript", "safetensors"]
 Pixels = npt.NDArray[np.uint8]
@@ -111,7 +111,7 @@ def export(
     folder = folder_of(run)
     known = run if isinstance(run, Run) else load_run(folder)
     loaded = load_model(folder)
-    ready = ready_for(known.plan)
+    ready = found_again(known)
     if loaded.classes != ready.images.classes:
         raise ImageError(f"'{known.plan.images.source}' has other classes now than when '{folder}' was trained.")
     target, facts = Path(out or folder), read_facts(folder)
