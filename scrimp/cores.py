@@ -11,7 +11,7 @@ def cores() -> int:
 
     LOKY_MAX_CPU_COUNT lowers it further.
     """
-    import joblib
+    from joblib.externals.loky import cpu_count
 
-    count: int = joblib.cpu_count()
+    count: int = cpu_count()
     return count

@@ -18,7 +18,7 @@ from typing import Any
 from scrimp.batches import Files, Luggage, Preparation, Prepared, pack_up, prepare, redivided, unpack
 from scrimp.cluster import Cluster, Place, connected
 from scrimp.cost import Cost, Stopwatch, warm_up_sensor
-from scrimp.errors import ScrimpError, SettingError, StorageError
+from scrimp.errors import NotFound, ScrimpError, SettingError, StorageError
 from scrimp.images import Images, ImageSource, find_images
 from scrimp.images.fingerprint import fingerprint
 from scrimp.images.folds import in_fold
@@ -167,20 +167,33 @@ def ready_for(plan: Plan) -> Prepared:
 _STAND_INS = 4, 256  # training images: a class, of which some may be unreadable, and altogether
 
 
-def found_again(run: Run) -> Prepared:
-    """The images of a run for looking at val and test, found and prepared once more.
+def found_again(run: Run) -> tuple[Prepared, str]:
+    """The images of a run for looking at val and test, found and prepared once more; and whether they have changed.
 
-    What it learnt from is not made or chosen again where that is dear: then some training images stand in for it.
+    That is a sentence, "" where they have not. What the run learnt from is not made or chosen again where that is dear:
+    then some training images stand in for it.
     """
     plan, shelf = run.plan, Shelf()
-    if dear_to_repeat(plan):
+    if dear := _dear_to_repeat(plan):
         a_class, altogether = _STAND_INS
         some = min(len(shelf.images(plan).rows("train")), max(a_class * len(run.classes), altogether))
         plan = plan.but(selection=Selection(keep=some, balance="fill"), distillation=None)
-    return shelf.ready(plan)
+    ready = shelf.ready(plan)
+    if run.found:
+        same = run.found == shelf.found(run.plan)
+    elif not dear:
+        same = run.fingerprint == ready.images.fingerprint
+    elif all(run.image_counts[split] == len(ready.images.rows(split)) for split in ("val", "test")):
+        return ready, (
+            "What the run learnt from was chosen or made, which is not done again here: whether its images have "
+            "changed since was only told by how many val and test have."
+        )
+    else:
+        same = False
+    return ready, "" if same else "These are not exactly the images of the run: what its plan finds has changed since."
 
 
-def dear_to_repeat(plan: Plan) -> bool:
+def _dear_to_repeat(plan: Plan) -> bool:
     """Whether training images were made, or chosen by more than chance; of val and test neither changes anything."""
     return plan.distillation is not None or (plan.selection is not None and plan.selection.method != "random")
 
@@ -256,8 +269,12 @@ class Shelf:
     def found(self, plan: Plan) -> str:
         """Changes with the images of a plan, before any are selected, and with a file of features to select by."""
         images, features = self.images(plan), plan.selection.features if plan.selection else ""
-        file = describe(features) if features.endswith(FILE) else None
-        return fingerprint(images.fingerprint, file.stamp, file.size or 0) if file else images.fingerprint
+        if not features.endswith(FILE):
+            return images.fingerprint
+        file = describe(features)
+        if file is None:
+            raise NotFound(f"No file of features '{features}'.")
+        return fingerprint(images.fingerprint, file.stamp, file.size or 0)
 
     def ready(self, plan: Plan) -> Prepared:
         """The images of a plan, found, selected and prepared as it says; all folds are cut from one pack."""
@@ -297,7 +314,11 @@ def finished_run(folder: Path, plan: Plan, shelf: Shelf) -> Run | None:
     run = load_run(folder)
     if run.plan != plan or run.status not in _DONE:
         return None
-    return run if not run.found or run.found == shelf.found(plan) else None
+    try:
+        same = not run.found or run.found == shelf.found(plan)
+    except (NotFound, StorageError):
+        same = True  # what is out of reach has not been seen to change
+    return run if same else None
 
 
 def run_here(
@@ -316,10 +337,10 @@ def run_here(
     """
     if run := finished_run(folder, plan, shelf):
         return run
-    images, found = shelf.images(plan), shelf.found(plan)  # bad images concern every run: let that end the sweep
+    images = shelf.images(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
-            ready = shelf.ready(plan)
+            found, ready = shelf.found(plan), shelf.ready(plan)
             if apart:
                 run = _run_apart(plan, folder, usd_per_hour)  # finds the images in the cache
             else:
@@ -348,9 +369,10 @@ def run_there(
     with cluster.lock:
         if run := finished_run(folder, plan, shelf):
             return run
-        images, found = shelf.images(plan), shelf.found(plan)  # bad images concern every run: let that end the sweep
+        images = shelf.images(plan)  # bad images concern every run: let that end the sweep
     with Stopwatch() as watch:
         try:
+            found = shelf.found(plan)
             luggage, files = _sent(plan, shelf, cluster)
             cluster.run(_run_on_node, (plan, luggage, files, usd_per_hour, test), folder, stop=stop)
             return load_run(folder).model_copy(update={"found": found}).save(folder)

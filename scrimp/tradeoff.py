@@ -234,7 +234,7 @@ def compare(
     )
     tied = [candidate for candidate in candidates if _tie(candidates[0], candidate)]
     axis = _PREFERRED[prefer]
-    winner = max(tied, key=_certainty) if axis is None else min(tied, key=lambda candidate: _price(candidate, axis))
+    winner = _surest(tied) if axis is None else min(tied, key=lambda candidate: _price(candidate, axis))
     return Chosen(
         candidates=tuple(candidates),
         front={axis: _front(candidates, axis) for axis in AXES},
@@ -393,10 +393,11 @@ def _standard_error(val: Spread, runs: Sequence[Run]) -> float:
     return max(from_images, from_seeds)
 
 
-def _certainty(candidate: Candidate) -> float:
-    """For the choice among equals, where the first of those that are as sure is taken; unknown is none."""
-    known = [val.certainty or 0.0 for run in candidate.runs if isinstance(val := _val(run), Scores)]
-    return fmean(known) if known else 0.0
+def _surest(tied: Sequence[Candidate]) -> Candidate:
+    """The one that is surest of the truth; the first where that is not known of all."""
+    sure = [candidate.score("val", "certainty") for candidate in tied]
+    known = [spread.mean for spread in sure if spread is not None]
+    return tied[known.index(max(known))] if len(known) == len(tied) else tied[0]
 
 
 def _price(candidate: Candidate, axis: str) -> float:
@@ -426,7 +427,7 @@ def _verdict(winner: Candidate, ties: Sequence[Candidate], measure: Measure) -> 
         said += f" and {measure.phrase(winner.test.mean, winner.test.sd)} on test"
     if not ties:
         return said + "."
-    if any(tie.val.mean > winner.val.mean for tie in ties) and _certainty(winner) > max(map(_certainty, ties)):
+    if any(tie.val.mean > winner.val.mean for tie in ties) and _surest([winner, *ties]) is winner:
         said += ", the surest of the truth"
     cheapest = min(ties, key=lambda c: c.costs["seconds"].mean if c.costs["seconds"] else math.inf)
     others = f"{len(ties)} others tie" if len(ties) > 1 else "one other ties"

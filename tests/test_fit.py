@@ -264,6 +264,18 @@ def test_only_the_better_half_is_looked_at_in_other_sizes():
     assert larger.weighed.train_s == pytest.approx(0.04), "four times the pixels"
 
 
+def test_heads_get_all_the_time_where_the_best_could_not_be_trained_in_it():
+    heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.80, "mobilenet_v2 @ 64 px": 0.93}
+    models, slow = ("mobilenet_v2", "squeezenet1_0"), {"mobilenet_v2": 0.1, "squeezenet1_0": 0.1}
+    # By hand: half of 6.8 s may go into heads. Two take 1 s each; the third is expected to take 4 s, of 4.3 s that are
+    # left, in which nobody can see every image once, which takes 11.3 s.
+    stage = Stage(10.0, {m: rising(0.95, 1) for m in models}, heads=heads, rates=slow)
+    assert played(stage, pretrained=True, sizes=(32, 64)).tried()[0].name == "mobilenet_v2 @ 64 px"
+    # Where the best one can be trained, that is what the second half is for.
+    stage = Stage(20.0, {m: rising(0.95, 1) for m in models}, heads=heads, rates=slow)
+    assert "mobilenet_v2 @ 32 px" in [name for name, _ in played(stage, pretrained=True, sizes=(32, 64)).bench.calls]
+
+
 def test_the_best_head_is_trained_where_there_is_time_for_one_alone():
     heads = {"mobilenet_v2": 0.90, "squeezenet1_0": 0.86}
     # 18.8 s are left to train, 3.8 s each in a first round; to see every image once takes the better one 4.5 s.
@@ -395,6 +407,17 @@ def test_a_budget_too_small_for_any_says_what_would_do():
 
 
 # ---------------------------------------------------------------- what is used
+
+
+def test_where_not_all_can_be_tried_those_named_first_are():
+    rates = {"fast_cnn": 0.1, "ultralight": 0.01, "resnet18": 0.05, "simple_cnn": 0.01}
+    stage = Stage(30.0, {m: rising(0.9, 5) for m in rates}, rates=rates)
+    played(stage)
+    # fast_cnn takes 11.3 s to see every image once, of 25 s: more than a share of any first round.
+    assert [name for name, _ in stage.calls] == ["fast_cnn @ 32 px"]
+    stage = Stage(12.0, {m: rising(0.9, 5) for m in rates}, rates=rates)
+    played(stage)
+    assert {name for name, _ in stage.calls} == {"ultralight @ 32 px"}, "there is no time for fast_cnn at all"
 
 
 def test_labels_are_shared_between_learning_and_choosing():

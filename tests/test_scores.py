@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from scrimp.scores import (
+    LIMIT,
     MEASURES,
     SAMPLED,
     AnyScores,
@@ -115,6 +116,12 @@ def test_who_errs_by_less_is_surer_at_the_same_accuracy():
     truth = np.array([0, 0, 1, 1])
     far, near = (np.array([[3, 0], [3, 0], [0, 3], [wrong, 0]]) for wrong in (3.0, 0.1))
     assert certainty(truth, near) > certainty(truth, far) + 0.1
+
+
+@pytest.mark.parametrize("margin", [1, 3, 10, 50])
+def test_without_a_mistake_no_temperature_is_low_enough(margin):
+    truth = np.arange(60) % 3
+    assert fit_temperature("classify", truth, margin * np.eye(3)[truth]) == (pytest.approx(1 / LIMIT, rel=1e-2), True)
 
 
 def test_a_temperature_is_fitted_on_so_many_images_at_most():

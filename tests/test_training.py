@@ -344,6 +344,13 @@ def test_weighing_puts_the_weights_back(ready):
     assert 0 < seconds.eval_s < seconds.train_s * 3
 
 
+def test_steps_are_weighed_in_the_precision_that_they_are_trained_in(ready):
+    model, seen = build("simple_cnn", classes=10, image_px=32, pretrained=False), set()
+    model.head.register_forward_hook(lambda module, _, outputs: seen.add((module.training, outputs.dtype)))
+    weigh(model, ready, QUICK.but(precision="bfloat16"), at_most_s=0.05)
+    assert seen == {(True, torch.bfloat16), (False, torch.float32)}
+
+
 def test_precision_is_what_the_hardware_has(monkeypatch):
     cpu = torch.device("cpu")
     for flags, expected in ((set(), torch.float32), ({"amx_bf16"}, torch.bfloat16)):

@@ -27,7 +27,7 @@ from scrimp.models.saved import BOXED, Loaded, load_model, read_facts
 from scrimp.progress import bar
 from scrimp.scores import Scores, merit, score, unscorable
 from scrimp.store import read_bytes
-from scrimp.sweeping import dear_to_repeat, found_again
+from scrimp.sweeping import found_again
 from scrimp.training.evaluate import predict
 from scrimp.training.hardware import best_device
 
@@ -124,9 +124,9 @@ def _outputs(loaded: Loaded, pixels: Pixels) -> npt.NDArray[np.float32]:
 
 def _on_own_images(run: Run, loaded: Loaded, pictured: int, corrupted: int) -> dict[str, Any]:
     """All parts of an explanation that need the images of the run."""
-    ready = _images_of(run, loaded)
+    ready, changed = _images_of(run, loaded)
     images, task = ready.images, loaded.task
-    parts: dict[str, Any] = {"notes": _notes(run, ready), "left_out": _NOT_OF_TASK[task]}
+    parts: dict[str, Any] = {"notes": (changed,) if changed else (), "left_out": _NOT_OF_TASK[task]}
     split = next((split for split in _REPORTED if not unscorable(task, images.labels[images.rows(split)])), None)
     if split is None:
         parts["left_out"] += ("All figures: neither test nor val has images that allow a score.",)
@@ -160,27 +160,15 @@ _NO_TEMPERATURE = (
 )
 
 
-def _images_of(run: Run, loaded: Loaded) -> Prepared:
-    """The val and test images of a run. Raises `ImageError` where their classes are others by now."""
-    ready = found_again(run)
+def _images_of(run: Run, loaded: Loaded) -> tuple[Prepared, str]:
+    """As `found_again`. Raises `ImageError` where their classes are others by now."""
+    ready, changed = found_again(run)
     if ready.images.classes != loaded.classes:
         raise ImageError(
             f"'{run.plan.images.source}' now has {len(ready.images.classes):,} classes, but the model knows "
             f"{len(loaded.classes):,} others: put the images back as they were, or train again."
         )
-    return ready
-
-
-def _notes(run: Run, ready: Prepared) -> tuple[str, ...]:
-    images = ready.images
-    if images.fingerprint == run.fingerprint:
-        return ()
-    if dear_to_repeat(run.plan) and all(len(images.rows(split)) == run.image_counts[split] for split in _REPORTED):
-        return (
-            "What the run learnt from was chosen or made, which is not done again here: whether its images have "
-            "changed since was only told by how many val and test have.",
-        )
-    return ("These are not exactly the images of the run: what its plan finds has changed since.",)
+    return ready, changed
 
 
 def _for_temperature(

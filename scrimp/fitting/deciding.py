@@ -178,19 +178,18 @@ class Game:
         return self.bench.seconds_for(entrant, "train") + 2 * self.bench.seconds_for(entrant, "val")
 
 
-def best_first(
-    entrants: Iterable[Entrant], merit: Callable[[Entrant], float] = lambda entrant: entrant.val
-) -> list[Entrant]:
-    """In the order of their merit; what the images on val cannot tell apart, by how sure it is of the truth there.
+def best_first(entrants: Iterable[Entrant]) -> list[Entrant]:
+    """In the order of val; what its images cannot tell apart, by how sure it is of the truth there.
 
     Each time those within one standard error of the best that is left are put in the order of certainty: few images
-    tell how sure a model is much more exactly than how often it is right. The faster one of equals comes first.
+    tell how sure a model is much more exactly than how often it is right. The faster one of equals comes first; those
+    of which nothing is known stay last, in the order they came.
     """
-    left = sorted(entrants, key=lambda entrant: (-merit(entrant), entrant.weighed.train_s))
+    left = sorted(entrants, key=lambda entrant: (-entrant.val, entrant.weighed.train_s if entrant.points else 0.0))
     ordered: list[Entrant] = []
     while left:
         best = left[0]
-        alike = [e for e in left if e is best or merit(best) - merit(e) <= math.hypot(best.noise, e.noise)]
+        alike = [e for e in left if e is best or best.val - e.val <= math.hypot(best.noise, e.noise)]
         ordered += sorted(alike, key=lambda entrant: -entrant.certainty)
         left = [entrant for entrant in left if all(entrant is not other for other in alike)]
     return ordered
@@ -308,7 +307,7 @@ def _solve(game: Game, entrant: Entrant, until: float) -> None:
     looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
     packing = game.bench.to_pack(entrant.candidate.px)
     would_take = looks * game.solving + packing
-    if game.tried() and game.bench.spent() + would_take > until:
+    if game.tried() and game.bench.spent() + would_take > until and not _nothing_better_to_do(game, would_take):
         why = f"no time is left to solve its head ({would_take:.1f} s)."
         game.drop(entrant, "rank", why, would_take_s=would_take)
         return
@@ -327,6 +326,12 @@ def _solve(game: Game, entrant: Entrant, until: float) -> None:
     game.decide("rank", "in", why, entrant, **evidence)
 
 
+def _nothing_better_to_do(game: Game, seconds: float) -> bool:
+    """Whether there is time for a head that the best so far could not be trained in."""
+    left = game.left_to_train()
+    return seconds <= left < game.least_s(game.tried()[0])
+
+
 def _drop_the_hopeless(game: Game) -> None:
     """Those that stay behind the best head even where training puts half of their errors right, and all but a few."""
     solved = [entrant for entrant in game.entrants if entrant.points]
@@ -339,7 +344,8 @@ def _drop_the_hopeless(game: Game) -> None:
             why = f"even half of its errors less than {said} would not catch up with {best.name}."
             game.drop(entrant, "rank", why, val=entrant.val, hoped=hoped, best=best.val)
         elif place >= _MOST:
-            game.drop(entrant, "rank", f"{said} is not among the first {_MOST}.", val=entrant.val, place=place + 1)
+            why = f"{said} is not among the first {_MOST}."
+            game.drop(entrant, "rank", why, val=entrant.val, certainty=entrant.certainty, place=place + 1)
 
 
 # ---------------------------------------------------------------- promote
@@ -348,9 +354,10 @@ def _drop_the_hopeless(game: Game) -> None:
 def _drop_the_slow(game: Game) -> None:
     """Keeps as many as can see every image within their share of the first round.
 
-    Those that have a head to show go in the order of val, worst first; of others nothing is known but their speed.
+    The worst go first; of those that have no head to show, the ones that were named last.
     """
-    for entrant in [one for one in game.entrants if one.points and game.least_s(one) > game.left_to_train()]:
+    fastest, available = min(game.entrants, key=game.least_s), game.left_to_train()
+    for entrant in [one for one in game.entrants if game.least_s(one) > game.left_to_train()]:
         least, left = game.least_s(entrant), game.left_to_train()
         if any(game.least_s(other) <= left for other in game.entrants if other is not entrant):
             why = f"{least:.0f} s to see every image once is more than the {left:.0f} s that are left."
@@ -361,8 +368,7 @@ def _drop_the_slow(game: Game) -> None:
         least = max(map(game.least_s, game.entrants))
         why = f"{least:.0f} s to see every image once is more than a share, with {len(game.entrants)} candidates."
         game.drop(last, "promote", why, least_s=least, share_s=_first_share(game))
-    fastest, available = game.entrants[0], game.left_to_train()
-    if game.least_s(fastest) > available and not fastest.points:
+    if game.least_s(fastest) > available and not any(entrant.points for entrant in game.entrants):
         enough = math.ceil(game.bench.spent() + game.bench.left() + game.least_s(fastest) - available)
         raise BudgetError(
             f"The budget is too small: the fastest candidate, {fastest.name}, takes {game.least_s(fastest):.1f} s to "
@@ -456,7 +462,7 @@ def _halve(game: Game, number: int, share: float) -> None:
     """By what each may be expected to be at the end of the budget."""
     left = game.left_to_train()
     ahead = {id(e): expected(e.points, e.points[-1][0] + left) for e in game.entrants}
-    ranked = best_first(game.entrants, lambda entrant: ahead[id(entrant)])
+    ranked = sorted(game.entrants, key=lambda entrant: (-ahead[id(entrant)], entrant.weighed.train_s))
     keep = math.ceil(len(ranked) / 2)
     said = game.bench.measure.phrase
     figures = ", ".join(f"{entrant.name} {said(ahead[id(entrant)])}" for entrant in ranked)

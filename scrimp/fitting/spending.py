@@ -24,6 +24,7 @@ from scrimp.store import write_whole
 from scrimp.sweeping import to_csv
 from scrimp.tradeoff import Chosen, compare
 from scrimp.training import Recipe, Trained
+from scrimp.training.hardware import keep_freed_memory
 from scrimp.training.heads import calibrate
 
 _JITTER = 1.1  # times a ceiling of milliseconds: measured twice, a model never takes the same time
@@ -90,6 +91,7 @@ def _set_up(
     images: Images, purse: Purse, out: Path, seed: int, image_sizes: list[int], cluster: Cluster | None
 ) -> tuple[Game, Workbench]:
     """The images that labels and time allow, and an empty field."""
+    keep_freed_memory(purse.left())
     most = purse.budget.max_labels
     labelled = images if most is None else within_labels(images, most, seed)
     used = what_can_be_decoded(labelled, _sizes(labelled, image_sizes)[0], purse, seed)

@@ -209,7 +209,8 @@ class Workbench:
         return recipe_for(candidate, len(self.images.rows("train")), seed=self.seed, task=self.images.task)
 
     def _tried(self, candidate: Candidate) -> Tried:
-        best = max(self.worked[candidate].trained.history, key=lambda epoch: epoch.val_score)
+        trained = self.worked[candidate].trained
+        best = next(epoch for epoch in trained.history if epoch.epoch == trained.best_epoch)
         val, count = best.val_score, len(self.images.rows("val"))
         # Of a share of right answers; for other measures it is a scale to go by.
         noise = math.sqrt(max(val * (1 - val), 0.25 / count) / count)
@@ -294,9 +295,9 @@ def native_px(images: Images) -> float:
 
 
 def seconds_to_score(images: Images) -> float:
-    """Tried on random outputs for val; nothing for classes, where it is counting."""
+    """Tried on random outputs for val."""
     rows, task = images.rows("val"), images.task
-    if task == "classify" or unscorable(task, images.labels[rows]):
+    if unscorable(task, images.labels[rows]):
         return 0.0
     start = time.perf_counter()
     outputs = np.random.default_rng(0).standard_normal((len(rows), images.outputs))

@@ -111,7 +111,7 @@ def export(
     folder = folder_of(run)
     known = run if isinstance(run, Run) else load_run(folder)
     loaded = load_model(folder)
-    ready = found_again(known)
+    ready, changed = found_again(known)
     if loaded.classes != ready.images.classes:
         raise ImageError(f"'{known.plan.images.source}' has other classes now than when '{folder}' was trained.")
     target, facts = Path(out or folder), read_facts(folder)
@@ -123,7 +123,7 @@ def export(
                 notes = _write(format, loaded.model, loaded.image_px, facts, folder, file, ready)
         except Exception as error:  # what an exporter stumbles over has no bounds
             raise WeightsError(f"A {loaded.model.name} cannot be written as {format}: {_first_line(error)}") from error
-        exported = _compared(known, folder, format, file, target, ready, notes)
+        exported = _compared(known, folder, format, file, target, ready, notes + ((changed,) if changed else ()))
         _hold_to_word(exported, most_lost)
         for made in (file, scratch / "model.json"):
             made.replace(target / made.name)
@@ -300,9 +300,6 @@ def _compared(
     rows = images.rows("test")
     if why := unscorable(images.task, images.labels[rows]):
         raise ImageError(f"The {len(rows):,} test images of '{run.plan.images.source}' cannot try an export: {why}.")
-    if images.fingerprint != run.fingerprint:
-        notes += ("The images have changed since this run: its own figures are of others.",)
-
     ours = folder / FILES["safetensors"]
     outputs, *seconds = _try(format, file, ready, rows)
     expected, *own_seconds = _try("safetensors", ours, ready, rows)

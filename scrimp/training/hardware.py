@@ -16,6 +16,7 @@ from scrimp.cores import cores
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, -1  # of glibc's mallopt(3)
 _MADV_HUGEPAGE = 14  # of Linux' madvise(2)
+_WORTH_HUGE_PAGES_S = 300.0
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage")
 
 
@@ -52,14 +53,25 @@ def precision_for(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
     return torch.float32, f"float32: no faster format on this {device.type.upper()}"
 
 
-@cache
-def keep_freed_memory() -> str:
+def keep_freed_memory(seconds: float | None = None) -> str:
     """Has glibc keep freed memory, in huge pages where the system has them, and says what was agreed.
 
     Each step frees and asks again for the same gigabytes of activations; having them cleared and mapped anew, page by
     page of 4 kB, costs up to half of a training step on a CPU. Results do not change. From now on memory that this
     process has once used stays its own.
+    seconds: of the work to come, None if nobody knows. Steps are a tenth faster in huge pages, but where memory is in
+    pieces the system takes seconds to put a gigabyte of them together: short work does without. What was agreed first
+    holds for the process.
     """
+    global _agreed
+    _agreed = _agreed or _keep(huge_pages=seconds is None or seconds >= _WORTH_HUGE_PAGES_S)
+    return _agreed
+
+
+_agreed = ""
+
+
+def _keep(*, huge_pages: bool) -> str:
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return "Allocator left as it is: not glibc."
     libc = ctypes.CDLL("libc.so.6")
@@ -67,7 +79,7 @@ def keep_freed_memory() -> str:
         return "Allocator left as it is: another one stands in for glibc's."
     if not (libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)):
         return "Allocator refused to keep freed memory."
-    return f"Allocator told to keep freed memory{_in_huge_pages(libc)}."
+    return f"Allocator told to keep freed memory{_in_huge_pages(libc) if huge_pages else ''}."
 
 
 def _in_huge_pages(libc: ctypes.CDLL) -> str:

@@ -104,7 +104,7 @@ def train(
     folder = Path(out) if out else _default_folder(recipe, ready.image_px, asked)
     device = hardware.best_device()
     hardware.reset_peak_memory(device)
-    notes = [hardware.keep_freed_memory()] if recipe.keep_memory else []
+    notes = [hardware.keep_freed_memory(recipe.max_seconds)] if recipe.keep_memory else []
     if team.size > 1:
         notes.append(f"Trained by {team.size} processes, each on its share of a batch; batch norm sees the shares.")
     with Stopwatch(shared_sensor()) as watch, torch.random.fork_rng():

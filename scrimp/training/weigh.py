@@ -12,7 +12,7 @@ import torch
 from scrimp.batches import Prepared, batches
 from scrimp.models import Classifier
 from scrimp.training.evaluate import give_units, loss_of
-from scrimp.training.hardware import best_device, keep_freed_memory
+from scrimp.training.hardware import best_device, keep_freed_memory, precision_for, work_out_of_place
 from scrimp.training.optimiser import optimiser_for, set_mode
 from scrimp.training.recipe import Recipe
 
@@ -25,11 +25,14 @@ class Weight(NamedTuple):
 
 
 def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: float = 1.0) -> Weight:
-    """Times training steps and forward passes after one of each as a warm-up; the weights are put back afterwards.
+    """Times training steps and forward passes, each as a run does them, after one of each as a warm-up.
+
+    The weights are put back afterwards.
 
     Cost: `at_most_s` seconds, or three steps of each kind where those take longer.
     """
     device = best_device()
+    precision, _ = precision_for(recipe.precision, device)
     keep_freed_memory()
     give_units(model, ready)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -37,11 +40,14 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     rows = np.resize(ready.images.rows("train"), recipe.batch_size)
     pixels, labels, _ = next(batches(ready, rows, recipe.batch_size))
     pixels, labels = pixels.to(device), labels.to(device)
+    if device.type == "cpu" and precision == torch.bfloat16:
+        work_out_of_place(model)
     optimiser = optimiser_for(model, recipe, peak=1e-3)  # any will do: the weights are put back
     set_mode(optimiser, learning=True)
 
     def learn() -> None:
-        loss = loss_of(model(pixels), labels, ready.images.task, sd=model.target_sd)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            loss = loss_of(model(pixels), labels, ready.images.task, sd=model.target_sd)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -58,11 +58,9 @@ def test_no_more_threads_than_cores_that_may_be_used(limits, expected):
 
 
 @pytest.fixture
-def afresh():
+def afresh(monkeypatch):
     """What it says is remembered for the process."""
-    keep_freed_memory.cache_clear()
-    yield
-    keep_freed_memory.cache_clear()
+    monkeypatch.setattr(hardware, "_agreed", "")
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +145,13 @@ def test_half_of_the_memory_is_asked_for_whole_huge_pages_and_freed(glibc):
     # the memory ends, 3,906 whole ones fit.
     assert libc.asked["madvise"] == (10_485_760, 3_906 * 2_097_152, 14)
     assert libc.asked["free"] == (10_000_000,)
+
+
+def test_short_work_does_without_huge_pages_and_what_was_agreed_first_holds(glibc):
+    libc = glibc()
+    assert keep_freed_memory(60) == "Allocator told to keep freed memory."
+    assert keep_freed_memory(3600) == "Allocator told to keep freed memory."
+    assert "madvise" not in libc.asked
 
 
 @pytest.mark.parametrize(
