@@ -128,6 +128,9 @@ class Stage:
     def seconds_for(self, entrant, split):
         return entrant.weighed.train_s * TRAIN if split == "train" else entrant.weighed.eval_s * VAL
 
+    def to_solve(self, entrant):
+        return entrant.weighed.eval_s * (TRAIN + VAL)
+
     def to_pack(self, px):
         return 0.0
 

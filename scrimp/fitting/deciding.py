@@ -90,6 +90,10 @@ class Bench(Protocol):
         """To look once at every image of a split, learning from it if it is "train"."""
         ...
 
+    def to_solve(self, entrant: Entrant) -> float:
+        """Seconds to look at the images that a head is solved and judged by."""
+        ...
+
     def to_pack(self, px: int) -> float:
         """Seconds that decoding the images to a size will take; 0 where that is done."""
         ...
@@ -138,8 +142,7 @@ class Entrant:
 class Game:
     """The state of one fit: who is still in it, who is out, and what has been decided and why.
 
-    solving: seconds that solving for a head took over those that looking at the images takes in training; a look that
-    keeps nothing for a gradient is cheaper, by how much the last one tells.
+    solving: seconds that the last head took over those that looking at its images was thought to take.
     """
 
     bench: Bench
@@ -304,7 +307,7 @@ def _solve_all(game: Game, entrants: Sequence[Entrant], until: float) -> None:
 
 
 def _solve(game: Game, entrant: Entrant, until: float) -> None:
-    looks = game.bench.seconds_for(entrant, "train") / 3 + game.bench.seconds_for(entrant, "val")
+    looks = game.bench.to_solve(entrant)
     packing = game.bench.to_pack(entrant.candidate.px)
     would_take = looks * game.solving + packing
     if game.tried() and game.bench.spent() + would_take > until and not _nothing_better_to_do(game, would_take):

@@ -111,6 +111,11 @@ class Workbench:
         rate = entrant.weighed.train_s if split == "train" else entrant.weighed.eval_s
         return rate * int((self.images.splits == split).sum())
 
+    def to_solve(self, entrant: Entrant) -> float:
+        """Once at some of the training images, twice at val: for the features, and as the model then is."""
+        train, val = (len(self.images.rows(split)) for split in ("train", "val"))
+        return entrant.weighed.eval_s * (min(train, _HEAD_IMAGES) + 2 * val)
+
     def to_finish(self, entrants: Sequence[Entrant]) -> float:
         """Each is scored on val, the winner once more, to be recalibrated, and on test."""
         looks = sum(_TIMING_S + self.scoring_s + self.seconds_for(entrant, "val") for entrant in entrants)

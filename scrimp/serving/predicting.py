@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
@@ -65,7 +66,8 @@ class Predictor:
     """A model of a run folder, loaded once, on the CPU.
 
     runtime: what runs it. threads: for ONNX Runtime; PyTorch's are those of the process.
-    Raises what `load_model` raises, and `NotFound` where the exported file is missing.
+    Raises what `load_model` raises, `NotFound` where the exported file is missing, and `WeightsError` where it was made
+    of other weights than the folder holds now.
 
     Attributes:
         folder: the run's.
@@ -85,7 +87,7 @@ class Predictor:
         if runtime == "torch":
             self.outputs = _by_torch(self.model)
         else:
-            self.outputs = _by_onnx(self.folder, runtime, threads)
+            self.outputs = _by_onnx(self.folder, runtime, threads, facts)
 
     @cached_property
     def model(self) -> Classifier:
@@ -152,7 +154,9 @@ def _by_torch(model: Classifier) -> Callable[[Pixels], Floats]:
     return outputs
 
 
-def _by_onnx(folder: Path, runtime: Runtime, threads: int | None) -> Callable[[Pixels], Floats]:
+def _by_onnx(
+    folder: Path, runtime: Runtime, threads: int | None, facts: Mapping[str, Any]
+) -> Callable[[Pixels], Floats]:
     try:
         import onnxruntime
     except ImportError:
@@ -167,6 +171,10 @@ def _by_onnx(folder: Path, runtime: Runtime, threads: int | None) -> Callable[[P
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no common root of their own
         raise WeightsError(f"'{file}' cannot be run: {error}") from None
+    made_of = json.loads(session.get_modelmeta().custom_metadata_map.get("scrimp", "{}"))
+    if made_of.get("weights_sha256") != facts.get("weights_sha256"):
+        again = f"scrimp export {folder} --format {runtime}"
+        raise WeightsError(f"'{file}' was made of other weights than lie beside it now. Write it anew, with  {again}")
 
     def outputs(pixels: Pixels) -> Floats:
         there: Floats = session.run(None, {"pixels": pixels})[0]

@@ -19,6 +19,7 @@ from scrimp.models.fusing import fused
 from scrimp.models.saved import load_model
 from scrimp.serving import export, exporting, predict
 from scrimp.serving.exporting import Tried, _hold_to_word, agreement
+from scrimp.serving.predicting import Predictor
 
 FORMATS = ("onnx", "onnx-int8", "torchscript")
 
@@ -101,6 +102,17 @@ def test_a_file_gives_what_the_model_gives(format: str, folder: Path, tmp_path: 
         pixels = some_pixels(5)
         outputs = model(torch.from_numpy(pixels)).numpy()
         np.testing.assert_allclose(outputs, outputs_of(folder, pixels), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("format", ["onnx", "onnx-int8"])
+def test_a_file_that_was_made_of_earlier_weights_is_not_run(format: str, folder: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    export(folder, format=format, most_lost=100)
+    assert Predictor(folder, runtime=format).classes
+    facts = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(facts | {"weights_sha256": "of others"}))
+    with pytest.raises(WeightsError, match=rf"made of other weights .* scrimp export .* --format {format}"):
+        Predictor(folder, runtime=format)
 
 
 def test_a_file_that_is_another_model_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
