@@ -32,6 +32,7 @@ _RANKING_SHARE = 0.5  # of what is left may go into solving heads
 _FINAL_SHARE = 0.6  # of the time for training goes to the last candidate alone
 _MOST = 4  # heads that are trained on
 _HALF = 0.5  # of what a head gets wrong may be put right by training all layers: a candidate that needs more is out
+_FEWEST_LOOKS = 5  # at every image, from random weights
 _OTHER_LR = 3.0  # times the usual learning rate, tried with the leader
 
 
@@ -180,6 +181,11 @@ class Game:
         """Seconds below which it has not even seen every image once."""
         return self.bench.seconds_for(entrant, "train") + 2 * self.bench.seconds_for(entrant, "val")
 
+    def worth_s(self, entrant: Entrant) -> float:
+        """Seconds below which it is not worth training: from random weights, one look at every image tells nothing."""
+        more = 0 if entrant.candidate.pretrained else _FEWEST_LOOKS - 1
+        return self.least_s(entrant) + more * self.bench.seconds_for(entrant, "train")
+
 
 def best_first(entrants: Iterable[Entrant]) -> list[Entrant]:
     """In the order of val; what its images cannot tell apart, by how sure it is of the truth there.
@@ -292,7 +298,8 @@ def _rank(game: Game, pretrained: Sequence[Entrant], sizes: Sequence[int]) -> No
     """Solves the heads, the cheapest first, then those of the better half at other sizes; drops the hopeless."""
     until = game.bench.spent() + game.left_to_train() * _RANKING_SHARE
     pretrained = [entrant for entrant in pretrained if entrant in game.entrants]
-    _solve_all(game, sorted(pretrained, key=lambda entrant: entrant.weighed.eval_s), until)
+    # Those that differ by less than a factor of 2 stay in the order in which they were named.
+    _solve_all(game, sorted(pretrained, key=lambda entrant: round(math.log2(entrant.weighed.eval_s))), until)
     ranked = best_first(entrant for entrant in pretrained if entrant in game.entrants)
     if ranked and len(sizes) > 1:
         _solve_all(game, _enter_at(game, ranked[: math.ceil(len(ranked) / 2)], sizes[1:]), until)
@@ -355,29 +362,40 @@ def _drop_the_hopeless(game: Game) -> None:
 
 
 def _drop_the_slow(game: Game) -> None:
-    """Keeps as many as can see every image within their share of the first round.
+    """Keeps as many as can learn something within their share of the first round.
 
     The worst go first; of those that have no head to show, the ones that were named last.
     """
-    fastest, available = min(game.entrants, key=game.least_s), game.left_to_train()
-    for entrant in [one for one in game.entrants if game.least_s(one) > game.left_to_train()]:
-        least, left = game.least_s(entrant), game.left_to_train()
-        if any(game.least_s(other) <= left for other in game.entrants if other is not entrant):
-            why = f"{least:.0f} s to see every image once is more than the {left:.0f} s that are left."
-            game.drop(entrant, "promote", why, least_s=least, left_s=left)
-    game.entrants = best_first(game.entrants)
-    while len(game.entrants) > 1 and max(map(game.least_s, game.entrants)) > _first_share(game):
-        last = game.entrants[-1]
-        least = max(map(game.least_s, game.entrants))
-        why = f"{least:.0f} s to see every image once is more than a share, with {len(game.entrants)} candidates."
-        game.drop(last, "promote", why, least_s=least, share_s=_first_share(game))
-    if game.least_s(fastest) > available and not any(entrant.points for entrant in game.entrants):
-        enough = math.ceil(game.bench.spent() + game.bench.left() + game.least_s(fastest) - available)
+    left = game.left_to_train()
+    fastest = min(game.entrants, key=game.least_s)
+    if game.least_s(fastest) > left and not any(entrant.points for entrant in game.entrants):
+        enough = math.ceil(game.bench.spent() + game.bench.left() + game.least_s(fastest) - left)
         raise BudgetError(
             f"The budget is too small: the fastest candidate, {fastest.name}, takes {game.least_s(fastest):.1f} s to "
             "see every image once, beside reading, weighing and measuring. The smallest that would do is about "
             f"{enough} s; or give fewer images (--per-class) or smaller ones (--image-size)."
         )
+    can = [entrant for entrant in game.entrants if game.worth_s(entrant) <= left] or [fastest]
+    for entrant in [entrant for entrant in game.entrants if entrant not in can]:
+        worth = game.worth_s(entrant)
+        why = f"{worth:.0f} s, {_what_for(entrant)}, are more than the {left:.0f} s that are left."
+        game.drop(entrant, "promote", why, worth_s=worth, left_s=left)
+    game.entrants = best_first(game.entrants)
+    while len(game.entrants) > 1:
+        slowest, share = max(game.entrants, key=game.worth_s), _first_share(game)
+        worth = game.worth_s(slowest)
+        if worth <= share:
+            break
+        why = (
+            f"{worth:.0f} s, {_what_for(slowest)}, are more than a share of {share:.0f} s, which is what each of "
+            f"{len(game.entrants)} would get."
+        )
+        game.drop(game.entrants[-1], "promote", why, worth_s=worth, share_s=share)
+
+
+def _what_for(entrant: Entrant) -> str:
+    times = "once" if entrant.candidate.pretrained else f"{_FEWEST_LOOKS} times"
+    return f"in which {entrant.name} sees every image {times}"
 
 
 def _rounds(game: Game) -> int:

@@ -36,7 +36,7 @@ from scrimp.training.checkpoint import Weights
 from scrimp.training.stage import build_model
 from scrimp.training.weigh import weigh
 
-FINISH_S = 5.0
+FINISH_S = 3.0
 """Writing result and report, and ending the process."""
 
 _TIMING_S = 0.6  # timing one candidate's forward pass
