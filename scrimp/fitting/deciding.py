@@ -33,6 +33,7 @@ _FINAL_SHARE = 0.6  # of the time for training goes to the last candidate alone
 _MOST = 4  # heads that are trained on
 _HALF = 0.5  # of what a head gets wrong may be put right by training all layers: a candidate that needs more is out
 _FEWEST_LOOKS = 5  # at every image, from random weights
+_GAINS_LITTLE = 3.0  # looks at every image, by a model that knows photos already
 _OTHER_LR = 3.0  # times the usual learning rate, tried with the leader
 
 
@@ -337,9 +338,9 @@ def _solve(game: Game, entrant: Entrant, until: float) -> None:
 
 
 def _nothing_better_to_do(game: Game, seconds: float) -> bool:
-    """Whether there is time for a head that the best so far could not be trained in."""
+    """Whether there is time for a head, and so little that training the best so far would hardly gain as much."""
     left = game.left_to_train()
-    return seconds <= left < game.least_s(game.tried()[0])
+    return seconds <= left < _GAINS_LITTLE * game.bench.seconds_for(game.tried()[0], "train")
 
 
 def _drop_the_hopeless(game: Game) -> None:
