@@ -297,6 +297,10 @@ def _recorded(out: Path) -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__:  # SQLite's own words
             cause = cause.__cause__
+        if getattr(cause, "sqlite_errorname", "") == "SQLITE_BUSY":
+            raise StorageError(
+                f"Another process has been at work on the search in '{out}' for long: try later."
+            ) from None
         raise StorageError(
             f"The record of the search, '{out / 'study.db'}', cannot be read or written: {cause}. See to the disk, or "
             "name another folder; without that file the search begins again, and takes the runs there as they are."

@@ -99,8 +99,8 @@ def test_epochs_written_before_there_were_tasks_can_be_read():
         "lr": 0,
     }
     assert (Epoch(**row).train_score, Epoch(**row).val_score) == (0.4, 0.5)
-    assert to_csv([Epoch(**row)], "classify").splitlines()[0] == ",".join(row)
-    assert to_csv([], "regress") == "epoch,train_loss,train_r2,val_loss,val_r2,seconds,lr\n"
+    assert to_csv([Epoch(**row)], "classify").splitlines()[0] == ",".join([*row, "val_certainty"])
+    assert to_csv([], "regress") == "epoch,train_loss,train_r2,val_loss,val_r2,seconds,lr,val_certainty\n"
 
 
 def test_the_test_split_is_never_read_while_training(ready, tmp_path, monkeypatch):
