@@ -471,6 +471,8 @@ def test_a_real_fit_of_a_few_seconds(photos, tmp_path):
     )
     assert chosen.best.val.top1 > 0.8
     assert chosen.best.test is not None
+    names = {f"{model} @ 16 px{rate}" for model in ("simple_cnn", "ultralight") for rate in ("", ", lr x 3")}
+    assert {candidate.name for candidate in chosen.candidates} <= names, "as the story calls them"
     assert np.isfinite(chosen.bill.seconds)
     assert sum(candidate.best_run.test is not None for candidate in chosen.candidates) == 1, "only the winner looks"
     kept = load_run(chosen.best.folder).decisions

@@ -73,18 +73,20 @@ def fit(
         except KeyboardInterrupt:
             game.decide("finish", "stopped", "Stopped by Ctrl-C: the best so far is kept.")
         try:
-            runs, winner = _measure(game, bench, usd_per_hour)
+            named, winner = _measure(game, bench, usd_per_hour)
         except KeyboardInterrupt:
             game.decide("finish", "stopped", "Stopped by Ctrl-C: only the best on val is measured.")
-            runs, winner = _measure(game, bench, usd_per_hour, shown=1)
+            named, winner = _measure(game, bench, usd_per_hour, shown=1)
     bill = (images.cost + watch.cost).priced(rate)
     if cluster:
         bill += bench.elsewhere
         game.decide("finish", "spread", f"On {cluster.nodes} nodes, {cluster.slots} candidates at a time.")
     game.decide("finish", "spent", f"Spent {purse.spent():.0f} s{_of_what(purse)}.")
-    runs = [_with_decisions(run, game) if run.folder == winner.folder else run for run in runs]
+    named = {name: _with_decisions(run, game) if run is winner else run for name, run in named.items()}
+    runs, names = list(named.values()), {run.plan.variant: name for name, run in named.items()}
     write_whole(Path(out) / "runs.csv", to_csv(runs).encode())
-    return compare(runs, story=[one.why for one in game.decisions], bill=bill, prefer=budget.prefer)
+    story = [one.why for one in game.decisions]
+    return compare(runs, names=names, story=story, bill=bill, prefer=budget.prefer)
 
 
 def _set_up(
@@ -127,9 +129,11 @@ def _play(game: Game, bench: Workbench, models: list[str], image_sizes: list[int
     play(game, [Candidate(model=name, px=sizes[0], pretrained=False) for name in models or FROM_SCRATCH], sizes)
 
 
-def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown: int = SHOWN) -> tuple[list[Run], Run]:
+def _measure(
+    game: Game, bench: Workbench, usd_per_hour: float | None, *, shown: int = SHOWN
+) -> tuple[dict[str, Run], Run]:
     """Scores those that matter on val; the one that is best there, within the ceilings, is recalibrated on it and looks
-    at test. Returns the runs and the winner's.
+    at test. Returns the runs by the names of their candidates, and the winner's.
     """
     tried = [entrant for entrant in game.tried() if entrant.candidate in bench.worked]  # a twin may never have begun
     if not tried:
@@ -156,7 +160,7 @@ def _measure(game: Game, bench: Workbench, usd_per_hour: float | None, *, shown:
         "finish", "wins", why, entrant, val=entrant.val, **({"temperature": temperature} if temperature else {})
     )
     _tell_of_more(game, bench, entrant)
-    return [winner if run is chosen.best else run for _, run in runs.values()], winner
+    return {name: winner if run is chosen.best else run for name, (_, run) in runs.items()}, winner
 
 
 def _save(trained: Trained) -> None:
