@@ -14,6 +14,8 @@ autogluon: AutoGluon's multimodal predictor with all of the budget as its `time_
 boxes, on mobilenet_v2 with the same weights (fit_autogluon.py, which tells how to install it), by the Python of
 `--autogluon`; without that, it does not take part. Its seconds are those of its `fit` alone.
 
+Beside another one, each under `taskset` on a core of its own, a contender has that core alone.
+
 Rows are kept as they come: started again, it goes on with those that are missing.
 
     python benchmarks/fit.py [--quick] [--minutes 1 3 10] [--seeds 0 1 2] [--data NAME] [--contender NAME]

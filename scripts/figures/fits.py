@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from figures.recorded import FIT_NAMES, results, told_spread, where
+from figures.recorded import FIT_NAMES, cores, results, told_spread, where
 
 
 def fit() -> str:
@@ -18,7 +18,8 @@ def fit() -> str:
             _, data, minutes, contender = key.split(".", 3)
             cells.setdefault((data, minutes), {})[contender] = spread
     lines = [
-        "The same images, two cores and wall-clock for everybody, measured from outside; test accuracy:",
+        f"The same images, {cores(found)} and wall-clock for everybody, measured from outside, one contender beside",
+        "another; test accuracy:",
         "",
         "| images | minutes | `scrimp fit` | random search (Optuna) | AutoGluon | best single model, plain recipe |",
         "|---|---|---|---|---|---|",
@@ -38,7 +39,7 @@ def fit() -> str:
     lines += [
         "",
         f"Medians of what each took of that time, the look at test counted: {shares}. Only models whose",
-        "weights lay here took part; the dogs are ImageNet's, which flatters all that start from its weights.",
+        "weights lay here took part; the photos are ImageNet's, which flatters all that start from its weights.",
         f"{summary['budget_kept']} of {summary['budget_kept_of']} fits ended within 103 % of their budget or 1.5 s.",
         f"{where(found)}.",
     ]

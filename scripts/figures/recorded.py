@@ -37,7 +37,13 @@ def first_rows(name: str) -> dict[str, dict[str, Any]]:
 def where(found: dict[str, Any]) -> str:
     """Machine, versions and date of a benchmark, as one phrase."""
     machine, versions = found["machine"], found["versions"]
-    return f"{machine['cores']} cores ({machine['processor']}), torch {versions['torch']}, {found['date'][:10]}"
+    return f"{cores(found)} ({machine['processor']}), torch {versions['torch']}, {found['date'][:10]}"
+
+
+def cores(found: dict[str, Any]) -> str:
+    """How many a benchmark could use."""
+    count = found["machine"]["cores"]
+    return "1 core" if count == "1" else f"{count} cores"
 
 
 def told_spread(spread: dict[str, Any]) -> str:
