@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from scrimp.cluster import Cluster, connected
 from scrimp.cost import Stopwatch, shared_sensor
@@ -83,10 +84,8 @@ def fit(
         game.decide("finish", "spread", f"On {cluster.nodes} nodes, {cluster.slots} candidates at a time.")
     game.decide("finish", "spent", f"Spent {purse.spent():.0f} s{_of_what(purse)}.")
     named = {name: _with_decisions(run, game) if run is winner else run for name, run in named.items()}
-    runs, names = list(named.values()), {run.plan.variant: name for name, run in named.items()}
-    write_whole(Path(out) / "runs.csv", to_csv(runs).encode())
-    story = [one.why for one in game.decisions]
-    return compare(runs, names=names, story=story, bill=bill, prefer=budget.prefer)
+    write_whole(Path(out) / "runs.csv", to_csv(list(named.values())).encode())
+    return _compare(named, budget, story=[one.why for one in game.decisions], bill=bill)
 
 
 def _set_up(
@@ -148,7 +147,7 @@ def _measure(
             runs[entrant.name] = entrant, run
     if not runs:
         raise SettingError("Measured in the end, no candidate is within the ceilings; raise them.")
-    chosen = compare([run for _, run in runs.values()], prefer=game.budget.prefer)
+    chosen = _compare({name: run for name, (_, run) in runs.items()}, game.budget)
     entrant = next(entrant for entrant, run in runs.values() if run is chosen.best)
     trained = bench.worked[entrant.candidate].trained
     temperature = calibrate(trained.model, trained.ready)
@@ -161,6 +160,12 @@ def _measure(
     )
     _tell_of_more(game, bench, entrant)
     return {name: winner if run is chosen.best else run for name, (_, run) in runs.items()}, winner
+
+
+def _compare(named: dict[str, Run], budget: Budget, **told: Any) -> Chosen:
+    """By the names of the candidates, by which equals are put in order, here as in the end."""
+    names = {run.plan.variant: name for name, run in named.items()}
+    return compare(named.values(), names=names, prefer=budget.prefer, **told)
 
 
 def _save(trained: Trained) -> None:
