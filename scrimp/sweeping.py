@@ -167,10 +167,10 @@ def ready_for(plan: Plan) -> Prepared:
 _STAND_INS = 4, 256  # training images: a class, of which some may be unreadable, and altogether
 
 
-def found_again(run: Run) -> tuple[Prepared, str]:
-    """The images of a run for looking at val and test, found and prepared once more; and whether they have changed.
+def found_again(run: Run) -> tuple[Prepared, tuple[str, ...]]:
+    """The images of a run for looking at val and test, found and prepared once more; and what to note of changes.
 
-    That is a sentence, "" where they have not. What the run learnt from is not made or chosen again where that is dear:
+    What the run learnt from is not made or chosen again where that is dear:
     then some training images stand in for it.
     """
     plan, shelf = run.plan, Shelf()
@@ -186,11 +186,13 @@ def found_again(run: Run) -> tuple[Prepared, str]:
     elif all(run.image_counts[split] == len(ready.images.rows(split)) for split in ("val", "test")):
         return ready, (
             "What the run learnt from was chosen or made, which is not done again here: whether its images have "
-            "changed since was only told by how many val and test have."
+            "changed since was only told by how many val and test have.",
         )
     else:
         same = False
-    return ready, "" if same else "These are not exactly the images of the run: what its plan finds has changed since."
+    if same:
+        return ready, ()
+    return ready, ("These are not exactly the images of the run: what its plan finds has changed since.",)
 
 
 def _dear_to_repeat(plan: Plan) -> bool:

@@ -126,7 +126,7 @@ def _on_own_images(run: Run, loaded: Loaded, pictured: int, corrupted: int) -> d
     """All parts of an explanation that need the images of the run."""
     ready, changed = _images_of(run, loaded)
     images, task = ready.images, loaded.task
-    parts: dict[str, Any] = {"notes": (changed,) if changed else (), "left_out": _NOT_OF_TASK[task]}
+    parts: dict[str, Any] = {"notes": changed, "left_out": _NOT_OF_TASK[task]}
     split = next((split for split in _REPORTED if not unscorable(task, images.labels[images.rows(split)])), None)
     if split is None:
         parts["left_out"] += ("All figures: neither test nor val has images that allow a score.",)
@@ -160,7 +160,7 @@ _NO_TEMPERATURE = (
 )
 
 
-def _images_of(run: Run, loaded: Loaded) -> tuple[Prepared, str]:
+def _images_of(run: Run, loaded: Loaded) -> tuple[Prepared, tuple[str, ...]]:
     """As `found_again`. Raises `ImageError` where their classes are others by now."""
     ready, changed = found_again(run)
     if ready.images.classes != loaded.classes:

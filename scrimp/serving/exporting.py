@@ -123,7 +123,7 @@ def export(
                 notes = _write(format, loaded.model, loaded.image_px, facts, folder, file, ready)
         except Exception as error:  # what an exporter stumbles over has no bounds
             raise WeightsError(f"A {loaded.model.name} cannot be written as {format}: {_first_line(error)}") from error
-        exported = _compared(known, folder, format, file, target, ready, notes + ((changed,) if changed else ()))
+        exported = _compared(known, folder, format, file, target, ready, notes + changed)
         _hold_to_word(exported, most_lost)
         for made in (file, scratch / "model.json"):
             made.replace(target / made.name)
