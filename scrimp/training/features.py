@@ -228,8 +228,7 @@ def _frozen(model: Classifier, device: torch.device, dtype: torch.dtype) -> Clas
     keep_freed_memory()
     copy = fused(model)
     copy.flips = False
-    if device.type == "cpu" and dtype == torch.bfloat16:
-        work_out_of_place(copy)
+    work_out_of_place(copy, device, dtype)
     there: Classifier = copy.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return there
 

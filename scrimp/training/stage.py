@@ -162,8 +162,7 @@ def set_stage(
     form = torch.channels_last if recipe.channels_last else torch.contiguous_format
     model = model.to(device, memory_format=form)  # type: ignore[call-overload]
     model.flips = recipe.flip_test
-    if device.type == "cpu" and precision == torch.bfloat16:
-        hardware.work_out_of_place(model)
+    hardware.work_out_of_place(model, device, precision)
     freeze(model, recipe.freeze == "backbone")
     begins = not done.history
     if begins and recipe.head_first != "none":

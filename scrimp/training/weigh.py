@@ -40,8 +40,7 @@ def weigh(model: Classifier, ready: Prepared, recipe: Recipe, *, at_most_s: floa
     rows = np.resize(ready.images.rows("train"), recipe.batch_size)
     pixels, labels, _ = next(batches(ready, rows, recipe.batch_size))
     pixels, labels = pixels.to(device), labels.to(device)
-    if device.type == "cpu" and precision == torch.bfloat16:
-        work_out_of_place(model)
+    work_out_of_place(model, device, precision)
     optimiser = optimiser_for(model, recipe, peak=1e-3)  # any will do: the weights are put back
     set_mode(optimiser, learning=True)
 
